@@ -1,0 +1,1 @@
+"""What runs: settings, parts, access and the `appliance` command. Knows no scenario."""

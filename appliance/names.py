@@ -1,0 +1,62 @@
+"""Every name that crosses a process border carries the tenant; all of them are made here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of topics, keys, tables and indexes of one tenant."""
+
+    tenant: str
+
+    def cdc_prefix(self, source: str) -> str:
+        return f"{self.tenant}.cdc.{source}"
+
+    def cdc(self, source: str, table: str) -> str:
+        """Topic of a captured table; ``table`` is ``schema.table``."""
+        return f"{self.cdc_prefix(source)}.{table}"
+
+    def edits(self, view: str, version: int) -> str:
+        return f"{self.tenant}.edits.{view}.v{version}"
+
+    def requests(self, service: str) -> str:
+        return f"{self.tenant}.requests.{service}"
+
+    def predictions(self, service: str) -> str:
+        return f"{self.tenant}.predictions.{service}"
+
+    def alerts(self) -> str:
+        return f"{self.tenant}.alerts"
+
+    def dead_letters(self, reader: str) -> str:
+        return f"{self.tenant}.dead-letters.{reader}"
+
+    def redis_edits(self, view: str, version: int, entity: str) -> str:
+        """Redis key of an entity's packed recent edits."""
+        return f"{self.tenant}:edits:{view}.v{version}:{entity}"
+
+    def redis_reached(self, view: str, version: int) -> str:
+        """Redis key of the position a view has reached online."""
+        return f"{self.tenant}:reached:{view}.v{version}"
+
+    def redis_clock(self) -> str:
+        return f"{self.tenant}:clock"
+
+    def hbase_table(self, view: str, version: int) -> str:
+        return f"{self.tenant}:{view}_v{version}"
+
+    def lake_changes(self, source: str, table: str) -> str:
+        """Lake folder, relative to the lake, of the change table of ``schema.table``."""
+        return f"{self.tenant}/changes/{source}.{table}"
+
+    def lake_state(self, source: str, table: str) -> str:
+        return f"{self.tenant}/state/{source}.{table}"
+
+    def lake_ledger(self, service: str) -> str:
+        return f"{self.tenant}/ledger/{service}"
+
+    def alert_index(self, service: str) -> str:
+        """OpenSearch alias of a service's alerts; the indexes behind it add ``-YYYY.MM``."""
+        return f"{self.tenant}-alerts-{service}"

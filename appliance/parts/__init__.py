@@ -1,0 +1,1 @@
+"""One file a part, the same verbs for all."""

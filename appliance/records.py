@@ -1,0 +1,131 @@
+"""The records that pass between processes, each declared once, JSON on the wire.
+
+Times are int64 microseconds since 1970-01-01 UTC. Positions are 32 hex digits (see ``appliance.position``).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Value = str | int | float | bool | None
+Way = Literal["http", "kafka", "cdc"]
+Decision = Literal["approve", "review", "decline"]
+
+
+class ChangeSource(msgspec.Struct, frozen=True):
+    """Debezium's ``source`` block, the fields we use."""
+
+    sequence: str = '[null,"0"]'
+    ts_us: int = 0
+    snapshot: str = "false"
+    db: str = ""
+    schema: str = ""
+    table: str = ""
+    lsn: int | None = None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A captured change as Debezium writes it. op: c, u, d, r (snapshot), t (truncate); m is a marker of ours."""
+
+    op: Literal["c", "u", "d", "r", "t", "m"]
+    source: ChangeSource
+    before: dict[str, Value] | None = None
+    after: dict[str, Value] | None = None
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """Put by the ``marker`` process into every partition of every captured topic, in the shape of a Change.
+
+    Says: every change of this source before ``position`` already stands earlier in this partition.
+    """
+
+    op: Literal["m"]
+    source: ChangeSource
+    channel: str
+    position: str
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """One edit of a view's log.
+
+    sign: +1 adds a row, -1 takes it out, 0 is a marker (then only position, known_at and channel count).
+    """
+
+    sign: Literal[-1, 0, 1]
+    position: str
+    known_at: int
+    entity: str = ""
+    row_id: str = ""
+    event_time: int = 0
+    assumed: bool = False
+    columns: dict[str, Value] = {}
+    channel: str = ""
+
+
+class FeatureValue(msgspec.Struct, frozen=True):
+    """A feature as served.
+
+    status: present, missing (entity never seen) or null. age_ms: of the position reached, null for request features.
+    """
+
+    value: Value
+    status: Literal["present", "missing", "null"]
+    age_ms: int | None = None
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A scoring request on Kafka. Its row's fields are those the service's plan names."""
+
+    request_id: str
+    row: dict[str, Value]
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One row of the ledger: enough to compute the score again."""
+
+    prediction_id: str
+    tenant: str
+    service: str
+    way: Way
+    event_key: str
+    source_position: str
+    request_id: str
+    app: str
+    as_of: int
+    row: dict[str, Value]
+    features: dict[str, FeatureValue]
+    cuts: dict[str, str]
+    reached: dict[str, str]
+    behind: bool
+    score: float
+    decision: Decision
+    reason: str
+    kind: str
+    model: str
+    model_version: str
+    definition_hash: str
+    committed_at: int
+    scored_at: int
+    spent_us: dict[str, int]
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A prediction somebody should look at. alert_id is the same for every way and retry of one event."""
+
+    alert_id: str
+    prediction: Prediction
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record that could not be used, with everything needed to look at it and to send it again."""
+
+    reader: str
+    topic: str
+    partition: int
+    offset: int
+    code: str
+    message: str
+    payload_base64: str
+    at: int

@@ -1,0 +1,143 @@
+"""Settings: defaults in code, then the file, then the environment, then flags; the last one that speaks wins.
+
+Names carry their units. An environment variable is ``APPLIANCE_SETTING_<GROUP>__<KEY>``, its value as in TOML.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.errors import SettingError
+
+_ENVIRONMENT = "APPLIANCE_SETTING_"
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """address: where the gateway listens. Everything else stays on loopback."""
+
+    address: str = "127.0.0.1"
+
+
+class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Heaps and process sizes, MiB. The defaults keep all parts together below 10 GiB resident."""
+
+    kafka_heap_mib: int = 512
+    connect_heap_mib: int = 512
+    hbase_heap_mib: int = 512
+    hbase_thrift_heap_mib: int = 192
+    opensearch_heap_mib: int = 512
+    flink_jobmanager_process_mib: int = 768
+    flink_taskmanager_process_mib: int = 1536
+    redis_max_mib: int = 1024
+    postgres_shared_buffers_mib: int = 128
+
+
+class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """partitions: of every captured and edits topic."""
+
+    partitions: int = 1
+    cdc_retention_days: int = 45
+
+
+class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    parallelism: int = 1
+    task_slots: int = 8
+    checkpoint_interval_ms: int = 10_000
+
+
+class Cdc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    heartbeat_interval_ms: int = 5_000
+    max_slot_wal_keep_mib: int = 4_096
+
+
+class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """flush_interval_ms: longest time a change waits before it is committed to its Delta table."""
+
+    flush_interval_ms: int = 2_000
+    flush_rows: int = 50_000
+    state_interval_ms: int = 60_000
+
+
+class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """catchup_wait_ms: how long CDC scoring waits for the features to reach the row's own position."""
+
+    catchup_wait_ms: int = 500
+    max_rows_per_request: int = 1_000
+    request_timeout_ms: int = 2_000
+    idempotency_hours: int = 24
+
+
+class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    retention_days: int = 400
+
+
+class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    session_hours: int = 12
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings, a group a concern."""
+
+    listen: Listen = Listen()
+    memory: Memory = Memory()
+    kafka: Kafka = Kafka()
+    flink: Flink = Flink()
+    cdc: Cdc = Cdc()
+    lake: Lake = Lake()
+    scoring: Scoring = Scoring()
+    alerts: Alerts = Alerts()
+    console: Console = Console()
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``over`` on top, groups merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """The file's settings as nested tables; none if there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(
+            "setting.file", f"{path} is not TOML: {error}", hint="correct the line named, or move the file away"
+        ) from error
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that environment variables give."""
+    tables: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(_ENVIRONMENT):
+            continue
+        group, _, key = name.removeprefix(_ENVIRONMENT).lower().partition("__")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        tables.setdefault(group, {})[key] = value
+    return tables
+
+
+def load(path: Path, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from every layer. Raises SettingError naming the first value that does not fit."""
+    tables = _merge(_merge(from_file(path), from_environment(os.environ)), flags or {})
+    try:
+        return msgspec.convert(tables, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingError(
+            "setting.invalid", f"{path} or an {_ENVIRONMENT}… variable: {error}",
+            hint="`appliance config explain` lists every setting with its unit and default",
+        ) from error  # fmt: skip

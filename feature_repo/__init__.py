@@ -1,0 +1,1 @@
+"""The Feast repository: the only folder a scenario's author edits."""

@@ -1,0 +1,1 @@
+"""The HTTP application, the Kafka scorer and the console. All three ways in share one scorer."""

@@ -1,0 +1,1 @@
+"""From an empty machine to files on disk. Standard library only, until its own environments exist."""

@@ -1,0 +1,1 @@
+"""Training set to torch to ONNX to Triton, and the registry of models."""

@@ -1,0 +1,157 @@
+"""The plan file: what the compiler (which has Feast) tells every process that has not.
+
+Written by ``stream_jobs.compiler`` to ``Layout.plan_file``; read by Flink's submitter, the writers and the scorer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from appliance.errors import PartError
+
+Function = Literal["count", "sum", "mean", "min", "max", "std", "count_distinct", "first", "last", "last_n"]
+ColumnType = Literal["int64", "decimal", "float64", "string", "bool", "timestamp_us"]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """scale: digits after the point of a decimal."""
+
+    name: str
+    type: ColumnType
+    scale: int = 0
+
+
+class WindowFeature(msgspec.Struct, frozen=True):
+    """An aggregate over the rows with ``as_of - window_us < event time ≤ as_of``.
+
+    column: None for count(*). where: name of a boolean column that must be true, None for every row.
+    default: value of an empty window; None means the function's own (count, sum, count_distinct 0, others null).
+    """
+
+    name: str
+    function: Function
+    column: str | None
+    window_us: int
+    where: str | None = None
+    n: int = 1
+    default: float | int | None = None
+
+
+class View(msgspec.Struct, frozen=True):
+    """A windowed view of one captured table.
+
+    source_topic: the captured table's topic. join_keys: columns that name the entity, in order.
+    row_id: the table's primary key column. event_time: its time column. columns: those an edit carries.
+    sql: the Flink SQL script that makes edits of changes. definition_hash: SHA-256 of the canonical definition.
+    """
+
+    name: str
+    version: int
+    source: str
+    table: str
+    source_topic: str
+    edits_topic: str
+    entity: str
+    join_keys: tuple[str, ...]
+    row_id: str
+    event_time: str
+    columns: tuple[Column, ...]
+    features: tuple[WindowFeature, ...]
+    sql: str
+    definition_hash: str
+
+
+class RequestFeature(msgspec.Struct, frozen=True):
+    """A feature computed from the row in hand by ``function`` ("module:name", a plain function row → value)."""
+
+    name: str
+    function: str
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """score ≥ decline → decline; score ≥ review → review, at most ``daily_review_capacity`` a day; else approve."""
+
+    review: float
+    decline: float
+    daily_review_capacity: int
+    explain: str
+    """"module:name" of a plain function (row, features, score) → kind of alert, a short text."""
+    score_updates: bool = False
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A feature service with its model and policy.
+
+    event_table, event_key, event_time: the captured table whose live inserts are scored, its key and time columns.
+    row: the columns a request must or may give. row_views: views to which the row in hand is added (same table).
+    features: model inputs in order, "view:feature", or "request:feature" for request features.
+    """
+
+    name: str
+    source: str
+    event_table: str
+    event_topic: str
+    event_key: str
+    event_time: str
+    row: tuple[Column, ...]
+    views: tuple[str, ...]
+    row_views: tuple[str, ...]
+    request_features: tuple[RequestFeature, ...]
+    features: tuple[str, ...]
+    model: str
+    policy: Policy
+    definition_hash: str
+
+
+class CapturedTable(msgspec.Struct, frozen=True):
+    """A table to capture. full_identity: its old values matter, so it needs REPLICA IDENTITY FULL."""
+
+    source: str
+    table: str
+    topic: str
+    primary_key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    event_time: str
+    full_identity: bool
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Everything the processes need to know of a scenario."""
+
+    scenario: str
+    tables: tuple[CapturedTable, ...]
+    views: tuple[View, ...]
+    services: tuple[Service, ...]
+    time_zone: str = "UTC"
+
+    def view(self, name: str) -> View:
+        for view in self.views:
+            if view.name == name:
+                return view
+        raise PartError("plan.no_view", f"no view {name!r} in the plan; there are {[v.name for v in self.views]}")
+
+    def service(self, name: str) -> Service:
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise PartError(
+            "plan.no_service", f"no service {name!r} in the plan; there are {[s.name for s in self.services]}"
+        )
+
+
+def read(path: Path) -> Plan:
+    """Raises PartError when no plan has been compiled yet."""
+    if not path.exists():
+        raise PartError("plan.missing", f"no plan at {path}", hint="appliance features apply")
+    return msgspec.json.decode(path.read_bytes(), type=Plan)
+
+
+def write(plan: Plan, path: Path) -> None:
+    """Replace the plan file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(plan), indent=1))
+    temporary.rename(path)
