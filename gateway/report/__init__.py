@@ -1,0 +1,1 @@
+"""What a run did, in figures: latency measured from outside, and the report that ends an installation."""
