@@ -39,7 +39,9 @@ def parse(text: str, origin: str) -> dict[str, str]:
             raise LockFileError("lock.twice", f"{origin}, line {number}: {name} is listed twice")
         sums[name] = digest
     if not sums:
-        raise LockFileError("lock.empty", f"{origin} lists no file", hint="write the lock again with scripts/lock-maven")
+        raise LockFileError(
+            "lock.empty", f"{origin} lists no file", hint="write the lock again with scripts/lock-maven"
+        )
     return sums
 
 
@@ -80,5 +82,5 @@ def refuse(found: Mapping[str, str], expected: Mapping[str, str], origin: str) -
             "lock.refused",
             f"{len(problems)} file(s) refused by {origin}:\n  " + "\n  ".join(problems),
             context={"lock": origin, "different": different, "problems": problems},
-            hint="if the registry or its mirror is right and the lock is old, write the lock again; never skip the check",
+            hint="if the registry is right and the lock is old, write the lock again; never skip the check",
         )
