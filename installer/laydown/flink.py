@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ AFTER: tuple[str, ...] = ()
 ENVIRONMENTS = ("streaming",)
 
 _COPIED = ("bin", "opt", "lib")
-"""Copied, not linked: through links the scripts take the wheel's folder for FLINK_HOME and miss the connector."""
+"""No symbolic links: through those the scripts take the wheel's folder for FLINK_HOME and miss the connector."""
 _PLUGINS = ("metrics-prometheus",)
 
 
@@ -22,7 +23,7 @@ def lay_down(tools: Tools, target: Path) -> None:
     """Fill ``target`` with bin/, opt/, lib/ (and the connector), plugins/ and conf/ (logging only)."""
     wheel = _wheel(tools.environment("streaming"))
     for folder in _COPIED:
-        shutil.copytree(wheel / folder, target / folder)
+        shutil.copytree(wheel / folder, target / folder, copy_function=_link)
     for script in (target / "bin").iterdir():
         script.chmod(0o755)
     for plugin in _PLUGINS:
@@ -34,6 +35,14 @@ def lay_down(tools: Tools, target: Path) -> None:
     for jar in connector.iterdir():
         jar.rename(target / "lib" / jar.name)
     connector.rmdir()
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for the same file where the file system can, else a copy (the jars are 325 MB)."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _wheel(environment: Path) -> Path:
