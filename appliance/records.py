@@ -67,10 +67,11 @@ class Edit(msgspec.Struct, frozen=True):
 class FeatureValue(msgspec.Struct, frozen=True):
     """A feature as served.
 
-    status: present, missing (entity never seen) or null. age_ms: of the position reached, null for request features.
+    value: a list for the last n values. status: present, missing (entity never seen: the value is an empty window's) or
+    null. age_ms: of the position reached, null for request features.
     """
 
-    value: Value
+    value: Value | list[Value]
     status: Literal["present", "missing", "null"]
     age_ms: int | None = None
 

@@ -1,0 +1,160 @@
+"""Aggregates over many slices of one column, each value exact until its last, correctly rounded step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.records import Value
+from stream_jobs.plan import Column, WindowFeature
+from stream_jobs.windows.values import border
+
+_INT64 = 2**63
+
+
+@dataclass(frozen=True)
+class Slices:
+    """G slices of a column's non-null values [m] in (event time, position, row id) order.
+
+    starts, ends: [G]; slice g is values[starts[g]:ends[g]], all within one array, in group order.
+    """
+
+    column: Column
+    values: NDArray[Any]
+    starts: NDArray[np.intp]
+    ends: NDArray[np.intp]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        counts: list[int] = (self.ends - self.starts).tolist()
+        return counts
+
+    def lists(self) -> list[list[Any]]:
+        """The slices as Python lists."""
+        spans = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        return [self.values[start:end].tolist() for start, end in spans]
+
+    def integers(self) -> bool:
+        return self.values.dtype.kind in "ib"
+
+    @cached_property
+    def sums(self) -> list[int] | list[float]:
+        """Exact sums of integers; correctly rounded sums of floats, whatever their order."""
+        if not self.integers():
+            return [math.fsum(values) for values in self.lists()]
+        return _integer_sums(self.values, self.starts, self.ends)
+
+
+def _integer_sums(values: NDArray[Any], starts: NDArray[np.intp], ends: NDArray[np.intp]) -> list[int]:
+    """Differences of a running sum: right modulo 2⁶⁴, so exact wherever the slice's own sum fits in 64 bits."""
+    if not len(values):
+        return [0] * len(starts)
+    largest = max(int(values.max()), -int(values.min()))
+    if largest * int((ends - starts).max()) >= _INT64:
+        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [sum(values[start:end].tolist()) for start, end in pairs]
+    running = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, dtype=np.int64, out=running[1:])
+    sums: list[int] = (running[ends] - running[starts]).tolist()
+    return sums
+
+
+def _count(slices: Slices, feature: WindowFeature) -> list[Value]:
+    return list(slices.counts)
+
+
+def _sum(slices: Slices, feature: WindowFeature) -> list[Value]:
+    return [border(slices.column, total) for total in slices.sums]
+
+
+def _mean(slices: Slices, feature: WindowFeature) -> list[Value]:
+    unit = 10**slices.column.scale if slices.column.type == "decimal" else 1
+    return [total / (count * unit) if count else None for total, count in zip(slices.sums, slices.counts, strict=True)]
+
+
+def _std(slices: Slices, feature: WindowFeature) -> list[Value]:
+    if not slices.integers():
+        return [_float_std(values) for values in slices.lists()]
+    unit = 10**slices.column.scale if slices.column.type == "decimal" else 1
+    stds: list[Value] = []
+    for values, total, count in zip(slices.lists(), slices.sums, slices.counts, strict=True):
+        if count < 2:
+            stds.append(None)
+            continue
+        spread = count * sum(value * value for value in values) - int(total) ** 2
+        stds.append(math.sqrt(spread / (count * (count - 1) * unit * unit)))
+    return stds
+
+
+def _float_std(values: Sequence[float]) -> float | None:
+    """Two passes, each sum correctly rounded, so that order does not matter."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _extreme(ufunc: np.ufunc, python: Callable[[list[Any]], Any]) -> Callable[[Slices, WindowFeature], list[Value]]:
+    def aggregate(slices: Slices, feature: WindowFeature) -> list[Value]:
+        if slices.values.dtype == object:
+            return [python(values) if values else None for values in slices.lists()]
+        found: list[Value] = [None] * len(slices.counts)
+        filled = np.flatnonzero(slices.ends > slices.starts)
+        if not len(filled):
+            return found
+        # reduceat takes [start₀, end₀, start₁, end₁, …]; every second result is a slice's, the others lie between.
+        edges = np.empty(2 * len(filled), np.intp)
+        edges[0::2], edges[1::2] = slices.starts[filled], slices.ends[filled]
+        if edges[-1] == len(slices.values):
+            edges = edges[:-1]
+        values = ufunc.reduceat(slices.values, edges)[0::2].tolist()
+        for group, value in zip(filled.tolist(), values, strict=True):
+            found[group] = border(slices.column, value)
+        return found
+
+    return aggregate
+
+
+def _count_distinct(slices: Slices, feature: WindowFeature) -> list[Value]:
+    return [len(set(values)) for values in slices.lists()]
+
+
+def _first(slices: Slices, feature: WindowFeature) -> list[Value]:
+    pairs = zip(slices.starts.tolist(), slices.counts, strict=True)
+    return [border(slices.column, _plain(slices.values[start])) if count else None for start, count in pairs]
+
+
+def _last(slices: Slices, feature: WindowFeature) -> list[Value]:
+    pairs = zip(slices.ends.tolist(), slices.counts, strict=True)
+    return [border(slices.column, _plain(slices.values[end - 1])) if count else None for end, count in pairs]
+
+
+def _last_n(slices: Slices, feature: WindowFeature) -> list[Value | list[Value]]:
+    """At most n values, the oldest first; null for an empty window."""
+    return [[border(slices.column, value) for value in values[-feature.n :]] or None for values in slices.lists()]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+AGGREGATES: dict[str, Callable[[Slices, WindowFeature], Sequence[Value | list[Value]]]] = {
+    "count": _count,
+    "sum": _sum,
+    "mean": _mean,
+    "std": _std,
+    "min": _extreme(np.minimum, min),
+    "max": _extreme(np.maximum, max),
+    "count_distinct": _count_distinct,
+    "first": _first,
+    "last": _last,
+    "last_n": _last_n,
+}
+NUMERIC = frozenset({"sum", "mean", "std"})
+"""Functions of numbers and bools (false 0, true 1) only; the others take every column type."""
