@@ -1,0 +1,110 @@
+"""One topic's way into its Delta table: decode, gather, commit once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from appliance.names import Names
+from stream_jobs.lake import delta, schema
+from stream_jobs.lake.decode import ChangeDecoder
+from stream_jobs.lake.ledger import LedgerDecoder, without_repeats
+from stream_jobs.lake.records import Broken, Decoded, Raw
+from stream_jobs.plan import CapturedTable, Plan, Service
+
+IDLE_COMMIT_SECONDS = 6 * 3600
+"""Markers move offsets but bring no rows: after this long the offsets are committed without rows."""
+
+Clean = Callable[[DeltaTable, list[pa.RecordBatch]], list[pa.RecordBatch]]
+
+
+class Decoder(Protocol):
+    def decode(self, records: Iterable[Raw]) -> Decoded: ...
+
+
+def application_id(topic: str, partition: int) -> str:
+    """The Delta application id of a topic partition; its version is the last offset that the table holds."""
+    return f"{topic}/{partition}"
+
+
+class Sink:
+    """The rows of one topic that wait for their commit.
+
+    Rows and the offsets they stand at go into one Delta commit, so both are there or neither is.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        decoder: Decoder,
+        path: Path,
+        columns: pa.Schema,
+        partition_by: str,
+        clean: Clean | None = None,
+    ) -> None:
+        self.topic, self._decoder, self._schema, self._clean = topic, decoder, columns, clean
+        self._table = delta.create(path, columns, partition_by)
+        self._waiting: list[pa.RecordBatch] = []
+        self._consumed: dict[int, int] = {}
+        self._must_commit = False
+        self._since = self._committed = time.monotonic()
+        self.rows = 0
+
+    def reached(self, partition: int) -> int | None:
+        """Last offset of the partition that the table holds; None if it holds nothing of it."""
+        return delta.reached(self._table).get(application_id(self.topic, partition))
+
+    def add(self, records: list[Raw]) -> list[Broken]:
+        """Take records in, in the order of their offsets. Returns those that could not be used."""
+        if not records:
+            return []
+        decoded = self._decoder.decode(records)
+        if (decoded.rows or decoded.broken) and not self._must_commit:
+            self._since, self._must_commit = time.monotonic(), True
+        self._waiting.extend(decoded.rows)
+        self.rows += sum(map(len, decoded.rows))
+        self._consumed.update((raw.partition, raw.offset) for raw in records)
+        return decoded.broken
+
+    def due(self, flush_rows: int, flush_interval_ms: int) -> bool:
+        now = time.monotonic()
+        if self._must_commit:
+            return self.rows >= flush_rows or (now - self._since) * 1000 >= flush_interval_ms
+        return bool(self._consumed) and now - self._committed >= IDLE_COMMIT_SECONDS
+
+    def flush(self) -> dict[int, int]:
+        """Commit what waits. Returns partition → last offset committed. Raises LakeError and keeps the rows."""
+        if not self._consumed:
+            return {}
+        rows = self._clean(self._table, self._waiting) if self._clean and self._waiting else self._waiting
+        versions = {application_id(self.topic, partition): offset for partition, offset in self._consumed.items()}
+        delta.append(self._table, rows, self._schema, versions)
+        committed, self._consumed = self._consumed, {}
+        self._waiting, self.rows, self._must_commit = [], 0, False
+        self._committed = time.monotonic()
+        return committed
+
+
+def of_table(table: CapturedTable, plan: Plan, names: Names, lake: Path) -> Sink:
+    """The change table of a captured table."""
+    path = lake / names.lake_changes(table.source, table.table)
+    return Sink(table.topic, ChangeDecoder(table, plan.time_zone), path, schema.changes(table), schema.PARTITION)
+
+
+def of_service(service: Service, names: Names, lake: Path) -> Sink:
+    """The ledger of a service."""
+    path = lake / names.lake_ledger(service.name)
+    topic = names.predictions(service.name)
+    return Sink(topic, LedgerDecoder(service.name), path, schema.LEDGER, schema.LEDGER_PARTITION, without_repeats)
+
+
+def of_plan(plan: Plan, names: Names, lake: Path) -> dict[str, Sink]:
+    """Topic → sink, for everything the plan captures and scores."""
+    sinks = [of_table(table, plan, names, lake) for table in plan.tables]
+    sinks += [of_service(service, names, lake) for service in plan.services]
+    return {sink.topic: sink for sink in sinks}

@@ -1,0 +1,1 @@
+"""Feast's offline store over the lake: point-in-time joins in DuckDB."""
