@@ -87,6 +87,8 @@ class BasePart:
 
     needs: tuple[str, ...] = ()
     ready_timeout_seconds = 120
+    listens: Port | None = None
+    """Its main port, for people to see; None if it has none."""
 
     def prepare(self, context: Context) -> None:
         """Nothing to prepare."""

@@ -1,0 +1,1 @@
+"""Verbs of the `appliance` command that the base itself offers."""

@@ -1,0 +1,9 @@
+"""The users our processes are on Kafka and Redis. Each has a secret ``kafka.<user>`` and ``redis.<user>``."""
+
+from __future__ import annotations
+
+ADMINISTRATOR = "appliance"
+"""May do everything; used by the ``appliance`` command itself."""
+
+OURS = ("flink", "marker", "writer-redis", "writer-hbase", "writer-lake", "scorer", "alerter", "gateway")
+"""One for each kind of process of ours."""
