@@ -79,7 +79,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     group, _, key = found[0].key.partition(".")
     sys.stdout.write(
         f"To change one: `[{group}]` and `{key} = …` in {layout.settings_file}, "
-        f"or the environment variable APPLIANCE_SETTING_{group.upper()}__{key.upper()}; then `appliance restart PART`.\n"
+        f"or the environment variable APPLIANCE_SETTING_{group.upper()}__{key.upper()}; then restart.\n"
     )
     return 0
 
