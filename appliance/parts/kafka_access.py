@@ -61,7 +61,7 @@ def _rights(tenant: str) -> dict[str, _Rights]:
         "writer-hbase": _Rights(reads=(edits,)),
         "writer-lake": _Rights(reads=(cdc, predictions, feedback)),
         "scorer": _Rights(reads=(cdc, requests), writes=(predictions, alerts)),
-        "alerter": _Rights(reads=(alerts,)),
+        "alerter": _Rights(reads=(alerts, predictions)),
         "gateway": _Rights(reads=(predictions, alerts), writes=(predictions, alerts, requests, feedback)),
     }
 
