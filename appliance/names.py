@@ -41,6 +41,10 @@ class Names:
         """Redis key of the position a view has reached online."""
         return f"{self.tenant}:reached:{view}.v{version}"
 
+    def redis_alive(self, process: str) -> str:
+        """Redis key that says a process of ours has lately done a real unit of work."""
+        return f"{self.tenant}:alive:{process}"
+
     def redis_clock(self) -> str:
         return f"{self.tenant}:clock"
 

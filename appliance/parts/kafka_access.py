@@ -34,6 +34,16 @@ from appliance.parts.base import Context
 SCRAM_USERS = (*users.OURS, "connect")
 _ITERATIONS = 8192
 
+_EVERY_ACL = AclBindingFilter(
+    ResourceType.ANY,
+    None,  # type: ignore[arg-type]  # None means any, in the library's own documentation
+    ResourcePatternType.ANY,
+    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type]
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
+
 _READ = (AclOperation.READ, AclOperation.DESCRIBE)
 _WRITE = (AclOperation.WRITE, AclOperation.DESCRIBE)
 _OWN = (
@@ -130,10 +140,7 @@ def _log_in(context: Context, user: str) -> None:
 
 def _write_acls(control: AdminClient, wanted: set[AclBinding]) -> None:
     def now() -> set[AclBinding]:
-        everything = AclBindingFilter(
-            ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-        )
-        return set(clients.result(control.describe_acls(everything), "list ACLs"))
+        return set(clients.result(control.describe_acls(_EVERY_ACL), "list ACLs"))
 
     present = now()
     if missing := wanted - present:
