@@ -1,6 +1,8 @@
 """OpenSearch: the official layout, its modules from their official jars, and the security plugin.
 
 The archive that is served has two modules only. Each other module is a folder with its jars and a descriptor.
+``analysis-common`` is left out: its Thai analyzer fails at every new index on a Java runtime without Thai locale data,
+which is what ``jdk25`` is. The standard analyzer is in the server itself.
 """
 
 from __future__ import annotations
@@ -38,10 +40,6 @@ _MODULES = (
     _Module(
         "lang-painless", "painless.PainlessModulePlugin",
         (f"lang-painless-{VERSION}", f"opensearch-scripting-painless-spi-{VERSION}", "antlr4-runtime-4.13.1", *_ASM),
-    ),
-    _Module(
-        "analysis-common", "analysis.common.CommonAnalysisModulePlugin", (f"analysis-common-{VERSION}",),
-        "lang-painless",
     ),
     _Module(
         "ingest-common", "ingest.common.IngestCommonModulePlugin",
