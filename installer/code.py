@@ -20,7 +20,7 @@ _EDITABLE = "feature_repo"
 
 def build(checkout: Path, tools: Path, folder: Path) -> Path:
     """The wheel of this checkout, built with the tools environment alone (no index, no isolation)."""
-    command = [tools / "bin" / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+    command: list[str | Path] = [tools / "bin" / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
     run(command, "building our own packages", directory=checkout)
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:

@@ -96,7 +96,7 @@ class CacheTools:
         module = Path(cast(str, cast(ModuleType, part).__file__))
         pieces = [module.read_bytes()]
         pieces += [self._content(locks.FOLDER / lock) for lock in part.LOCKS]
-        pieces += [self._content(module.parent.parent / resource) for resource in part.RESOURCES]
+        pieces += [self._content(module.parent / resource) for resource in part.RESOURCES]
         pieces += [self.part_digest(needed).encode() for needed in part.AFTER]
         pieces += [environments.digest(needed).encode() for needed in part.ENVIRONMENTS]
         return address(pieces)
