@@ -29,8 +29,9 @@ class Tools(Protocol):
 class LayDown(Protocol):
     """A module of this package.
 
-    NAME: of the part. LOCKS: file names below ``installer/locks`` whose content, with the module's own and that of RESOURCES
-    (beside the module), addresses the result in the cache. AFTER: parts, ENVIRONMENTS: environments, it needs first.
+    NAME: of the part. LOCKS: file names below ``installer/locks``, RESOURCES: file names beside the module, whose
+    content, with the module's own, addresses the result in the cache. AFTER: parts, ENVIRONMENTS: environments, it
+    needs first.
     """
 
     NAME: str
