@@ -35,3 +35,11 @@ class BrokenRecordError(ApplianceError):
 
 class OfflineStoreError(ApplianceError):
     """The offline store was asked for something that it does not do, or with a frame that does not fit."""
+
+
+class CompileError(ApplianceError):
+    """A definition cannot be computed exactly, or contradicts itself; the hint says what to change."""
+
+
+class FlinkJobError(ApplianceError):
+    """A Flink job cannot be submitted or kept running."""

@@ -1,0 +1,1 @@
+"""Feast's objects → the plan file."""

@@ -1,0 +1,129 @@
+"""Feature services → services of the plan."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from feast import FeatureService, OnDemandFeatureView
+
+from stream_jobs.compiler.definition import definition_hash
+from stream_jobs.compiler.tables import Table
+from stream_jobs.errors import CompileError
+from stream_jobs.plan import Policy, RequestFeature, Service, View
+
+_REQUEST = "request"
+
+
+def service(
+    declared: FeatureService,
+    tables: Mapping[str, Table],
+    views: Mapping[str, View],
+    request_views: Mapping[str, OnDemandFeatureView],
+) -> Service:
+    """Raises CompileError when the service names what is not there."""
+    where = f"service {declared.name!r}"
+    for tag in ("events", "row", "model", "policy"):
+        if not declared.tags.get(f"appliance.{tag}"):
+            raise CompileError(
+                "compile.service_tag",
+                f"{where} has no tag appliance.{tag}",
+                hint="use feature_repo.declare.service_tags",
+            )
+    events = tables.get(declared.tags["appliance.events"])
+    if events is None:
+        raise CompileError("compile.no_table", f"{where}: events come from an unknown source", hint=f"{sorted(tables)}")
+    row = tuple(events.column(name, where) for name in json.loads(declared.tags["appliance.row"]))
+    used, inputs, request = _inputs(declared, where, views, request_views)
+    row_views = tuple(view for view in used if (views[view].source, views[view].table) == (events.source, events.table))
+    given = {column.name for column in row}
+    for view in used:
+        _check_keys(where, views[view], given, in_row=view in row_views)
+    policy = _policy(declared.tags["appliance.policy"], where)
+    for function in (policy.explain, *(feature.function for feature in request)):
+        _load(function, where)
+    canonical = {
+        "service": declared.name,
+        "events": [events.source, events.table, events.key, events.event_time],
+        "features": inputs,
+        "views": {view: views[view].definition_hash for view in used},
+        "request": request,
+    }
+    return Service(
+        name=declared.name,
+        source=events.source,
+        event_table=events.table,
+        event_topic=events.topic,
+        event_key=events.key,
+        event_time=events.event_time,
+        row=row,
+        views=used,
+        row_views=row_views,
+        request_features=request,
+        features=inputs,
+        model=declared.tags["appliance.model"],
+        policy=policy,
+        definition_hash=definition_hash(canonical),
+    )
+
+
+def _inputs(
+    declared: FeatureService,
+    where: str,
+    views: Mapping[str, View],
+    request_views: Mapping[str, OnDemandFeatureView],
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[RequestFeature, ...]]:
+    """(views used, model inputs in order, request features)."""
+    used: list[str] = []
+    inputs: list[str] = []
+    request: list[RequestFeature] = []
+    for projection in declared.feature_view_projections:
+        names = [feature.name for feature in projection.features]
+        if projection.name in views:
+            used.append(projection.name)
+            inputs.extend(f"{projection.name}:{name}" for name in names)
+        elif projection.name in request_views:
+            functions = json.loads(request_views[projection.name].tags.get("appliance.functions", "{}"))
+            if missing := sorted(set(names) - set(functions)):
+                raise CompileError(
+                    "compile.no_function",
+                    f"{where}: features {missing} of {projection.name!r} name no function",
+                    hint="tags=declare.request_tags({feature: 'module:name'})",
+                )
+            request.extend(RequestFeature(name, functions[name]) for name in names)
+            inputs.extend(f"{_REQUEST}:{name}" for name in names)
+        else:
+            raise CompileError("compile.no_view", f"{where} uses {projection.name!r}, which the scenario does not have")
+    return tuple(used), tuple(inputs), tuple(request)
+
+
+def _check_keys(where: str, view: View, given: set[str], *, in_row: bool) -> None:
+    wanted: Sequence[str] = view.join_keys
+    if in_row:
+        wanted = (*view.join_keys, view.row_id, view.event_time, *(column.name for column in view.columns))
+    if missing := sorted(set(wanted) - given):
+        raise CompileError(
+            "compile.row",
+            f"{where}: the row has no {missing}, which view {view.name!r} needs",
+            hint="add them to row=(…) in declare.service_tags",
+        )
+
+
+def _policy(name: str, where: str) -> Policy:
+    try:
+        return msgspec.convert(_load(name, where), Policy)
+    except msgspec.ValidationError as error:
+        raise CompileError("compile.policy", f"{where}: {name} is no policy: {error}") from error
+
+
+def _load(name: str, where: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise CompileError(
+            "compile.no_function", f"{where}: {name!r} cannot be loaded: {error}", hint='write it as "module:name"'
+        ) from error

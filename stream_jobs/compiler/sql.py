@@ -1,0 +1,300 @@
+"""The Flink SQL script that turns a captured table's change log into a view's edits.
+
+One chain of operators from source to sinks, without union or shuffle, so that a marker can never overtake a change of
+its channel. A record is read as text, because Flink's own JSON formats end the job at a broken record or skip it in
+silence; what cannot be used goes to the dead-letter topic. UNNEST turns one change into its -before and +after, and a
+marker into one edit for each partition of the edits topic.
+
+The script's statements are parted by blank lines; the last is the statement set that becomes the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream_jobs.compiler import casts, partitions
+from stream_jobs.plan import Column
+
+_MARKER = 1000
+"""Split number of the marker edit for partition 0; below it, -1 is before, 1 after, 0 no edit at all."""
+
+_OUT = {"int64": "BIGINT", "decimal": "STRING", "float64": "DOUBLE", "string": "STRING", "bool": "BOOLEAN"}
+
+
+@dataclass(frozen=True)
+class KafkaAddress:
+    """bootstrap: ``host:port``. edits_partitions: of every edits topic. The login is not here: it is in a JAAS file."""
+
+    bootstrap: str
+    edits_partitions: int
+
+
+@dataclass(frozen=True)
+class ViewShape:
+    """What the script needs to know of a view. declared: column → type as written in the source."""
+
+    group: str
+    source_topic: str
+    edits_topic: str
+    dead_letter_topic: str
+    join_keys: tuple[str, ...]
+    row_id: str
+    event_time: str
+    columns: tuple[Column, ...]
+    declared: dict[str, str]
+
+
+def script(view: ViewShape, kafka: KafkaAddress) -> str:
+    """The whole script."""
+    marker_keys = partitions.keys(kafka.edits_partitions)
+    statements = [
+        _source(view, kafka),
+        _edits_table(view, kafka),
+        _dead_letters_table(view, kafka),
+        _changes(),
+        _rows(view, len(marker_keys)),
+        _checked(view),
+        _insert(view, marker_keys),
+    ]
+    return "\n\n".join(statements)
+
+
+def text(value: str) -> str:
+    """A string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _options(options: dict[str, str]) -> str:
+    return ",\n  ".join(f"{text(key)} = {text(value)}" for key, value in options.items())
+
+
+def _client(kafka: KafkaAddress) -> dict[str, str]:
+    return {
+        "properties.bootstrap.servers": kafka.bootstrap,
+        "properties.security.protocol": "SASL_PLAINTEXT",
+        "properties.sasl.mechanism": "SCRAM-SHA-512",
+    }
+
+
+def _source(view: ViewShape, kafka: KafkaAddress) -> str:
+    options = {
+        "connector": "kafka",
+        "topic": view.source_topic,
+        **_client(kafka),
+        "properties.group.id": view.group,
+        "properties.isolation.level": "read_committed",
+        "scan.startup.mode": "earliest-offset",
+        "format": "raw",
+    }
+    return f"""CREATE TEMPORARY TABLE source_log (
+  `text` STRING,
+  `partition` INT METADATA VIRTUAL,
+  `offset` BIGINT METADATA VIRTUAL
+) WITH (
+  {_options(options)}
+);"""
+
+
+def _sink(topic: str, kafka: KafkaAddress) -> dict[str, str]:
+    return {
+        "connector": "kafka",
+        "topic": topic,
+        **_client(kafka),
+        "properties.linger.ms": "5",
+        "properties.compression.type": "lz4",
+        "sink.delivery-guarantee": "at-least-once",
+        "value.format": "json",
+    }
+
+
+def _edits_table(view: ViewShape, kafka: KafkaAddress) -> str:
+    columns = ", ".join(f"`{column.name}` {_out_type(column)}" for column in view.columns)
+    row = f"ROW<{columns}>" if columns else "MAP<STRING, STRING>"
+    options = {
+        **_sink(view.edits_topic, kafka),
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.fields-include": "EXCEPT_KEY",
+    }
+    return f"""CREATE TEMPORARY TABLE edits (
+  record_key STRING,
+  `sign` INT,
+  `position` STRING,
+  known_at BIGINT,
+  entity STRING,
+  row_id STRING,
+  event_time BIGINT,
+  assumed BOOLEAN,
+  `columns` {row},
+  channel STRING
+) WITH (
+  {_options(options)}
+);"""
+
+
+def _dead_letters_table(view: ViewShape, kafka: KafkaAddress) -> str:
+    return f"""CREATE TEMPORARY TABLE dead_letters (
+  reader STRING,
+  topic STRING,
+  `partition` INT,
+  `offset` BIGINT,
+  code STRING,
+  message STRING,
+  payload_base64 STRING,
+  `at` BIGINT
+) WITH (
+  {_options(_sink(view.dead_letter_topic, kafka))}
+);"""
+
+
+def _changes() -> str:
+    return """CREATE TEMPORARY VIEW changes AS
+SELECT
+  `text`,
+  `partition`,
+  `offset`,
+  JSON_VALUE(`text`, '$.op') AS op,
+  JSON_QUERY(`text`, '$.before') AS before_row,
+  JSON_QUERY(`text`, '$.after') AS after_row,
+  JSON_QUERY(`text`, '$.source') AS origin
+FROM source_log
+WHERE `text` IS NOT NULL;"""
+
+
+def _rows(view: ViewShape, partition_count: int) -> str:
+    markers = ", ".join(str(_MARKER + each) for each in range(partition_count))
+    return f"""CREATE TEMPORARY VIEW split_rows AS
+SELECT
+  `text`,
+  `partition`,
+  `offset`,
+  op,
+  origin,
+  part,
+  CASE part WHEN -1 THEN before_row WHEN 1 THEN after_row END AS row_text
+FROM changes
+CROSS JOIN UNNEST(CASE op
+  WHEN 'c' THEN ARRAY[1]
+  WHEN 'r' THEN ARRAY[1]
+  WHEN 'u' THEN ARRAY[-1, 1]
+  WHEN 'd' THEN ARRAY[-1]
+  WHEN 'm' THEN ARRAY[{markers}]
+  ELSE ARRAY[0]
+END) AS parts (part);"""
+
+
+def _checked(view: ViewShape) -> str:
+    """One row an edit, its values still text, and ``problem`` ("code|message", null where there is none)."""
+    names = dict.fromkeys((view.row_id, *view.join_keys, view.event_time, *(column.name for column in view.columns)))
+    values = ",\n  ".join(f"JSON_VALUE(row_text, {text('$.' + name)}) AS {_field(name)}" for name in names)
+    return f"""CREATE TEMPORARY VIEW edit_rows AS
+SELECT
+  `text`,
+  `partition`,
+  `offset`,
+  op,
+  part,
+  row_text,
+  JSON_VALUE(origin, '$.ts_us') AS committed_at,
+  COALESCE(JSON_VALUE(origin, '$.snapshot'), 'false') AS snapshot,
+  TRY_CAST(COALESCE(JSON_VALUE(JSON_VALUE(origin, '$.sequence'), '$[0]'), '0') AS BIGINT) AS commit_lsn,
+  TRY_CAST(JSON_VALUE(JSON_VALUE(origin, '$.sequence'), '$[1]') AS BIGINT) AS own_lsn,
+  CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.position') END AS marker_position,
+  CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.channel') END AS marker_channel,
+  {values}
+FROM split_rows;
+
+CREATE TEMPORARY VIEW checked AS
+SELECT
+  *,
+  CASE
+{_problems(view)}
+  END AS problem
+FROM edit_rows;"""
+
+
+def _field(name: str) -> str:
+    return f"`value_{name}`"
+
+
+def _out_type(column: Column) -> str:
+    return "BIGINT" if column.type == "timestamp_us" else _OUT[column.type]
+
+
+def _problems(view: ViewShape) -> str:
+    broken = [
+        ("part = 0 AND `text` IS NOT JSON OBJECT", "record.not_json", "the record is no JSON object"),
+        ("part = 0 AND op IS NULL", "record.no_op", "the record has no field op"),
+        ("part = 0 AND op = 't'", "change.truncate", "the table was truncated: rows before it are still counted"),
+        ("part = 0", "change.unknown_op", "op is none of c, r, u, d, t, m"),
+        (
+            f"part >= {_MARKER} AND (marker_channel IS NULL OR committed_at IS NULL OR marker_position IS NULL"
+            " OR NOT REGEXP(marker_position, '^[0-9a-f]{32}$'))",
+            "marker.invalid",
+            "the marker has no channel, time or position of 32 hex digits",
+        ),
+    ]
+    row = [
+        ("row_text IS NULL AND part = -1", "change.no_before", "no old row: the table needs REPLICA IDENTITY FULL"),
+        ("row_text IS NULL", "change.no_after", "no new row"),
+        ("own_lsn IS NULL OR commit_lsn IS NULL", "change.no_position", "source.sequence is not a pair of positions"),
+        (
+            "snapshot = 'false' AND TRY_CAST(committed_at AS BIGINT) IS NULL",
+            "change.no_commit_time",
+            "source.ts_us is not a number of microseconds",
+        ),
+    ]
+    for name in dict.fromkeys((view.row_id, *view.join_keys, view.event_time)):
+        row.append((f"{_field(name)} IS NULL", "change.null", f"column {name} is null or missing"))
+    for name in dict.fromkeys((view.row_id, *view.join_keys, view.event_time, *(c.name for c in view.columns))):
+        kind = view.declared[name]
+        test = casts.unfit(kind, _field(name))
+        if test:
+            row.append((f"{_field(name)} IS NOT NULL AND {test}", "change.type", f"column {name} is no {kind}"))
+    lines = [_when(condition, code, message) for condition, code, message in broken]
+    lines.append(f"    WHEN part >= {_MARKER} THEN CAST(NULL AS STRING)")
+    lines.extend(_when(condition, code, message) for condition, code, message in row)
+    return "\n".join(lines)
+
+
+def _when(condition: str, code: str, message: str) -> str:
+    return f"    WHEN {condition} THEN {text(f'{code}|{message}')}"
+
+
+def _insert(view: ViewShape, marker_keys: list[str]) -> str:
+    marker = f"part >= {_MARKER}"
+    key = " ".join(f"WHEN {_MARKER + number} THEN {text(each)}" for number, each in enumerate(marker_keys))
+    entity = "CONCAT_WS(U&'\\001F', " + ", ".join(_field(each) for each in view.join_keys) + ")"
+    event_time = casts.microseconds(view.declared[view.event_time], _field(view.event_time))
+    values = ", ".join(casts.value(view.declared[column.name], _field(column.name)) for column in view.columns)
+    columns = ", ".join(f"`{column.name}` {_out_type(column)}" for column in view.columns)
+    row = f"CAST(ROW({values}) AS ROW<{columns}>)" if view.columns else "CAST(MAP['', ''] AS MAP<STRING, STRING>)"
+    position = "CONCAT(LPAD(LOWER(HEX(commit_lsn)), 16, '0'), LPAD(LOWER(HEX(own_lsn)), 16, '0'))"
+    return f"""EXECUTE STATEMENT SET BEGIN
+INSERT INTO edits
+SELECT
+  CASE part {key} ELSE {entity} END,
+  CASE WHEN {marker} THEN 0 ELSE part END,
+  CASE WHEN {marker} THEN marker_position ELSE {position} END,
+  CASE WHEN {marker} OR snapshot = 'false' THEN CAST(committed_at AS BIGINT) ELSE {event_time} END,
+  CASE WHEN {marker} THEN '' ELSE {entity} END,
+  CASE WHEN {marker} THEN '' ELSE {_field(view.row_id)} END,
+  CASE WHEN {marker} THEN CAST(0 AS BIGINT) ELSE {event_time} END,
+  part < {_MARKER} AND snapshot <> 'false',
+  {row},
+  CASE WHEN {marker} THEN marker_channel ELSE '' END
+FROM checked
+WHERE problem IS NULL;
+INSERT INTO dead_letters
+SELECT
+  'flink',
+  {text(view.source_topic)},
+  `partition`,
+  `offset`,
+  SPLIT_INDEX(problem, '|', 0),
+  SPLIT_INDEX(problem, '|', 1),
+  TO_BASE64(`text`),
+  UNIX_TIMESTAMP() * 1000000
+FROM checked
+WHERE problem IS NOT NULL;
+END;"""

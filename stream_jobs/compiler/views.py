@@ -1,0 +1,164 @@
+"""Stream feature views → views of the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, get_args
+
+from feast import Entity, StreamFeatureView
+from feast.aggregation import Aggregation
+
+from appliance.names import Names
+from stream_jobs.compiler import sql
+from stream_jobs.compiler.definition import Versions, definition_hash
+from stream_jobs.compiler.tables import Table
+from stream_jobs.errors import CompileError
+from stream_jobs.plan import Column, Function, View, WindowFeature
+
+_NUMBERS = ("int64", "decimal", "float64")
+_NUMERIC_ONLY = ("sum", "mean", "std")
+_ANY_ROW = "*"
+
+
+def view(
+    declared: StreamFeatureView,
+    entities: Mapping[str, Entity],
+    table: Table,
+    names: Names,
+    versions: Versions,
+    kafka: sql.KafkaAddress,
+) -> View:
+    """Raises CompileError where the view cannot be computed exactly."""
+    _check_exact(declared, table)
+    join_keys = tuple(entities[name].join_key for name in declared.entities)
+    for key in join_keys:
+        table.column(key, f"view {declared.name!r} as a join key")
+    features = tuple(_feature(declared, aggregation, table) for aggregation in declared.aggregations)
+    _check_names(declared, features)
+    used = {feature.column for feature in features} | {feature.where for feature in features}
+    columns = tuple(column for column in table.columns if column.name in used)
+    digest = definition_hash(_canonical(declared, table, join_keys, columns, features))
+    version = versions.version(declared.name, digest)
+    edits_topic = names.edits(declared.name, version)
+    return View(
+        name=declared.name,
+        version=version,
+        source=table.source,
+        table=table.table,
+        source_topic=table.topic,
+        edits_topic=edits_topic,
+        entity=",".join(declared.entities),
+        join_keys=join_keys,
+        row_id=table.key,
+        event_time=table.event_time,
+        columns=columns,
+        features=features,
+        sql=sql.script(
+            sql.ViewShape(
+                group=f"{names.tenant}.flink.{declared.name}.v{version}",
+                source_topic=table.topic,
+                edits_topic=edits_topic,
+                dead_letter_topic=names.dead_letters("flink"),
+                join_keys=join_keys,
+                row_id=table.key,
+                event_time=table.event_time,
+                columns=columns,
+                declared=table.declared,
+            ),
+            kafka,
+        ),
+        definition_hash=digest,
+    )
+
+
+def _canonical(
+    declared: StreamFeatureView,
+    table: Table,
+    join_keys: tuple[str, ...],
+    columns: tuple[Column, ...],
+    features: tuple[WindowFeature, ...],
+) -> dict[str, Any]:
+    return {
+        "view": declared.name,
+        "source": table.source,
+        "table": table.table,
+        "join_keys": join_keys,
+        "row_id": table.key,
+        "event_time": [table.event_time, table.declared[table.event_time], table.time_zone],
+        "columns": [[column.name, table.declared[column.name], column.scale] for column in columns],
+        "features": features,
+    }
+
+
+def _check_exact(declared: StreamFeatureView, table: Table) -> None:
+    def refuse(code: str, message: str, hint: str) -> CompileError:
+        return CompileError(f"compile.{code}", f"view {declared.name!r} {message}", hint=hint)
+
+    if not declared.aggregations:
+        raise refuse("no_aggregation", "has no aggregation", "add aggregations=[…]")
+    if not declared.entities:
+        raise refuse("no_entity", "has no entity", "add entities=[…]")
+    if declared.udf is not None or declared.feature_transformation is not None:
+        raise refuse("udf", "has a Python function, which the stream does not run", "compute the column in the source")
+    if declared.enable_tiling:
+        raise refuse("tiling", "asks for tiles (coarse edges), which are not built", "set enable_tiling=False")
+    if declared.timestamp_field != table.event_time:
+        raise refuse(
+            "event_time",
+            f"has timestamp_field {declared.timestamp_field!r}, its source has {table.event_time!r}",
+            "give both the same column",
+        )
+
+
+def _feature(declared: StreamFeatureView, aggregation: Aggregation, table: Table) -> WindowFeature:
+    name = aggregation.resolved_name(aggregation.time_window)
+    where = f"view {declared.name!r}, feature {name!r}"
+    if aggregation.function not in get_args(Function):
+        raise CompileError(
+            "compile.function", f"{where}: function {aggregation.function!r} is none of {list(get_args(Function))}"
+        )
+    function: Function = aggregation.function  # type: ignore[assignment]  # checked against Function above
+    window = aggregation.time_window
+    if window is None or window <= timedelta(0):
+        raise CompileError("compile.window", f"{where} has no time window", hint="add time_window=timedelta(…)")
+    if aggregation.slide_interval not in (None, window):
+        raise CompileError(
+            "compile.slide",
+            f"{where} slides by {aggregation.slide_interval}: windows here end at the request's own time",
+            hint="leave slide_interval out",
+        )
+    column = None if aggregation.column in ("", _ANY_ROW) else aggregation.column
+    if column is None and function != "count":
+        raise CompileError("compile.column", f"{where}: {function} needs a column", hint="add column=…")
+    if column is not None:
+        kind = table.column(column, where).type
+        if function in _NUMERIC_ONLY and kind not in _NUMBERS:
+            raise CompileError("compile.column_type", f"{where}: {function} of a {kind}, expected one of {_NUMBERS}")
+    condition = json.loads(declared.tags.get("appliance.where", "{}")).get(name)
+    if condition is not None and table.column(condition, where).type != "bool":
+        raise CompileError("compile.where", f"{where}: where-column {condition!r} is no bool")
+    return WindowFeature(
+        name=name,
+        function=function,
+        column=column,
+        window_us=round(window / timedelta(microseconds=1)),
+        where=condition,
+        default=json.loads(declared.tags.get("appliance.defaults", "{}")).get(name),
+    )
+
+
+def _check_names(declared: StreamFeatureView, features: tuple[WindowFeature, ...]) -> None:
+    computed = [feature.name for feature in features]
+    registered = [field.name for field in declared.features]
+    if sorted(computed) != sorted(registered):
+        raise CompileError(
+            "compile.schema",
+            f"view {declared.name!r}: its schema says {sorted(registered)}, its aggregations {sorted(computed)}",
+            hint="give every aggregation a field of the same name in schema=[…], and the join keys",
+        )
+    for tag in ("appliance.defaults", "appliance.where"):
+        unknown = sorted(set(json.loads(declared.tags.get(tag, "{}"))) - set(computed))
+        if unknown:
+            raise CompileError("compile.tag", f"view {declared.name!r}: {tag} names {unknown}, which it does not have")
