@@ -1,0 +1,139 @@
+"""A windowed view's features as DuckDB SQL: the same definition that ``stream_jobs.windows`` computes in numpy.
+
+The SQL aggregates a relation of candidate rows, one for each pair of a question and a live row of its longest window:
+``question``, ``age_us`` (as-of time less event time, ≥ 0), ``added`` (position), ``row_id``, and the view's columns,
+decimals as BIGINT scaled by 10^scale. Sums of integers and decimals are exact (HUGEINT); an overflow is an error, never
+a wrong sum. Sums of float64 are compensated (Kahan), so they may differ from exact ones in the last digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stream_jobs.errors import OfflineStoreError
+from stream_jobs.lake.reading import quote
+from stream_jobs.plan import Column, View, WindowFeature
+
+_ORDER = "age_us DESC, added, row_id"
+"""Event time, position, row id: event times rise as ages fall."""
+
+_ROW = Column("*", "int64")
+
+
+@dataclass(frozen=True)
+class FeatureSql:
+    """aggregate: over a question's candidate rows; counted: how many of them have a value, over the same rows.
+
+    value: of the two columns named ``<feature>`` and ``<feature>#n``, null where there was no candidate row.
+    """
+
+    name: str
+    aggregate: str
+    counted: str
+    value: str
+
+
+def feature_sql(view: View) -> list[FeatureSql]:
+    """SQL of every feature of a view. Raises OfflineStoreError for one that its columns cannot give."""
+    columns = {column.name: column for column in view.columns}
+    return [_feature(feature, columns) for feature in view.features]
+
+
+def longest_us(view: View) -> int:
+    """The widest window, µs."""
+    return max(feature.window_us for feature in view.features)
+
+
+def candidates_sql(features: Sequence[FeatureSql], candidates: str) -> str:
+    """One row for each question that has a candidate row."""
+    parts = [f"{f.aggregate} AS {quote(f.name)}, {f.counted} AS {quote(f.name + '#n')}" for f in features]
+    return f"SELECT question, {', '.join(parts)} FROM {candidates} GROUP BY question"
+
+
+def _feature(feature: WindowFeature, columns: Mapping[str, Column]) -> FeatureSql:
+    column = _ROW if feature.column is None else columns.get(feature.column)
+    if column is None or (feature.column is None and feature.function != "count"):
+        raise OfflineStoreError(
+            "offline.feature",
+            f"feature {feature.name!r}: no {feature.function} of {feature.column!r}, the columns are {sorted(columns)}",
+        )
+    x = "row_id" if feature.column is None else quote(column.name)
+    inside = [f"age_us < {feature.window_us}"]
+    if feature.column is not None:
+        inside.append(f"{x} IS NOT NULL")
+    if feature.where is not None:
+        inside.append(quote(feature.where))
+    chosen = f"FILTER (WHERE {' AND '.join(inside)})"
+    n = quote(feature.name + "#n")
+    aggregate = _aggregate(feature, column, x, chosen)
+    value = _value(feature, column, quote(feature.name), f"coalesce({n}, 0)")
+    if feature.default is not None:
+        value = f"CASE WHEN coalesce({n}, 0) = 0 THEN {feature.default!r} ELSE {value} END"
+    return FeatureSql(feature.name, aggregate, f"count(*) {chosen}", f"({value})::{_type(feature, column)}")
+
+
+def _aggregate(feature: WindowFeature, column: Column, x: str, chosen: str) -> str:
+    number = x if column.type == "float64" else f"{x}::BIGINT"
+    floating = column.type == "float64"
+    match feature.function:
+        case "count":
+            return f"count(*) {chosen}"
+        case "sum" | "mean":
+            return f"{'fsum' if floating else 'sum'}({number}) {chosen}"
+        case "std" if floating:
+            return f"CASE WHEN count(*) {chosen} > 1 THEN stddev_samp({x}) {chosen} END"
+        case "std":
+            squares = f"sum({number}::HUGEINT * {number}::HUGEINT) {chosen}"
+            return f"(count(*) {chosen})::HUGEINT * {squares} - (sum({number}) {chosen}) * (sum({number}) {chosen})"
+        case "min" | "max":
+            return f"{feature.function}({x}) {chosen}"
+        case "count_distinct":
+            return f"count(DISTINCT {x}) {chosen}"
+        case "first" | "last":
+            return f"{feature.function}({x} ORDER BY {_ORDER}) {chosen}"
+        case "last_n":
+            return f"list({x} ORDER BY {_ORDER}) {chosen}"
+
+
+def _value(feature: WindowFeature, column: Column, y: str, n: str) -> str:
+    """The feature at the model's border: decimals leave their scale in one correctly rounded division."""
+    unit = 10**column.scale if column.type == "decimal" else 1
+    match feature.function:
+        case "count" | "count_distinct":
+            return f"coalesce({y}, 0)"
+        case "sum" if column.type == "float64":
+            return f"coalesce({y}, 0.0)"
+        case "sum":
+            return f"coalesce({y}, 0)" + _scaled(column)
+        case "mean":
+            return f"CASE WHEN {n} > 0 THEN {y}::DOUBLE / ({n} * {unit})::DOUBLE END"
+        case "std" if column.type == "float64":
+            return y
+        case "std":
+            below = f"({n}::HUGEINT * ({n} - 1) * {unit * unit})::DOUBLE"
+            return f"CASE WHEN {n} > 1 THEN sqrt({y}::DOUBLE / {below}) END"
+        case "last_n":
+            last = f"list_slice({y}, -{feature.n}, -1)"
+            return f"list_transform({last}, lambda v: v{_scaled(column)})" if column.type == "decimal" else last
+        case _:
+            return y + _scaled(column)
+
+
+def _scaled(column: Column) -> str:
+    return f"::DOUBLE / {float(10**column.scale)!r}::DOUBLE" if column.type == "decimal" else ""
+
+
+def _type(feature: WindowFeature, column: Column) -> str:
+    kept = {"decimal": "DOUBLE", "float64": "DOUBLE", "string": "VARCHAR", "bool": "BOOLEAN"}.get(column.type, "BIGINT")
+    match feature.function:
+        case "count" | "count_distinct":
+            return "BIGINT"
+        case "mean" | "std":
+            return "DOUBLE"
+        case "sum":
+            return "DOUBLE" if kept == "DOUBLE" else "BIGINT"
+        case "last_n":
+            return kept + "[]"
+        case _:
+            return kept
