@@ -33,6 +33,8 @@ class _MendingClient:
         call = getattr(self._client, name)
 
         def mended(*arguments: Any, **named: Any) -> Any:
+            if not self._connection.transport.is_open():  # an earlier attempt to open it failed
+                return getattr(self._connection.reopened(), name)(*arguments, **named)
             try:
                 return call(*arguments, **named)
             except _BROKEN:
@@ -48,6 +50,7 @@ class Connection(happybase.Connection):  # type: ignore[misc]
     """A happybase connection whose first call after a restart of the server succeeds. One thread at a time."""
 
     client: Any
+    transport: Any
 
     def _refresh_thrift_client(self) -> None:
         super()._refresh_thrift_client()

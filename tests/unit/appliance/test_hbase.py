@@ -33,8 +33,10 @@ def test_a_server_that_hangs_up_is_not_ready() -> None:
 class _Connection:
     """Counts how often it is closed and opened again."""
 
-    def __init__(self, after: object) -> None:
+    def __init__(self, after: object, *, is_open: bool = True) -> None:
         self.after, self.closed, self.opened = after, 0, 0
+        self.transport = self
+        self.is_open = lambda: is_open
 
     def close(self) -> None:
         self.closed += 1
@@ -60,6 +62,12 @@ def test_a_read_on_a_broken_connection_is_repeated_once() -> None:
     connection = _Connection(_Whole())
     assert _MendingClient(connection, _Broken()).getRow("t") == "row of t"
     assert (connection.closed, connection.opened) == (1, 1)
+
+
+def test_a_connection_that_could_not_be_opened_is_opened_by_the_next_call() -> None:
+    connection = _Connection(_Whole(), is_open=False)
+    assert _MendingClient(connection, _Broken()).getRow("t") == "row of t"
+    assert (connection.closed, connection.opened) == (0, 1)
 
 
 @pytest.mark.parametrize("call", ["scannerGetList", "atomicIncrement"])
