@@ -27,7 +27,7 @@ def main() -> int:
                 kind = "envs" if name in (*environments.NAMES, "test") else "parts"
                 place = tools.environment(name) if kind == "envs" else tools.part(name)
                 store.link(kind, name, place)
-                print(f"{kind}/{name} -> {place.name}")
+                print(f"{kind}/{name} -> {place}")
     except InstallError as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.launch import MARK, marked
 from appliance.ports import Port
 from installer.errors import InstallError
 
@@ -117,36 +118,50 @@ def _listeners() -> dict[int, int]:
     return found
 
 
-def _owner(inode: int) -> tuple[int, int, str] | None:
-    """(pid, user id, command) of the process that holds a socket, None if it cannot be seen."""
+@dataclass(frozen=True)
+class Owner:
+    """A process that listens. variables: its environment, as far as it can be read."""
+
+    pid: int
+    command: str
+    variables: tuple[bytes, ...]
+
+
+def _owner(inode: int) -> Owner | None:
+    """The process that holds a socket, None if it cannot be seen."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if any(str(entry.readlink()) == f"socket:[{inode}]" for entry in (folder / "fd").iterdir()):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                return int(folder.name), folder.stat().st_uid, command[:80]
+                return Owner(int(folder.name), command[:80], tuple((folder / "environ").read_bytes().split(b"\0")))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return None
 
 
-def ports(base: int, our_user: int | None) -> list[Check]:
-    """One check for each port that is taken, or one good one.
+def ports(base: int, etc: Path) -> list[Check]:
+    """One check for each port that somebody else has taken, or one good one.
 
-    our_user: id of the user whose listeners are this appliance's own already; None if none can be.
+    etc: the appliance's folder of settings, by which its own processes are known.
     """
-    listening = _listeners()
+    mark, listening = f"{MARK}={etc}".encode(), _listeners()
     taken = []
     for port in Port:
         number = base + int(port)
         if number not in listening:
             continue
         owner = _owner(listening[number])
-        if owner and our_user is not None and owner[1] == our_user:
+        if owner and mark in owner.variables:
             continue
-        who = f"taken by process {owner[0]} ({owner[2]})" if owner else "taken by a process that cannot be seen"
+        who = f"taken by process {owner.pid} ({owner.command})" if owner else "taken by a process that cannot be seen"
         taken.append(Check(f"port {number} ({port.name.lower()})", False, "free", who,
                            "stop that process, or give another --port-base"))  # fmt: skip
-    return taken or [Check(f"ports {base} to {base + max(Port)}", True, "free", "free")]
+    return taken or [Check(f"ports {base} to {base + max(Port)}", True, "free or this appliance's own", "so they are")]
+
+
+def running(etc: Path) -> bool:
+    """Whether processes of the appliance with this folder of settings run."""
+    return bool(marked(str(etc)))
 
 
 def loopback() -> Check:

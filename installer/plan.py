@@ -80,11 +80,9 @@ def make(options: Options) -> Plan:
     plan.checks += machine.disk(
         {options.cache: inventory.disk_mib(plan.places), layout.data: data, Path("/usr"): system}
     )
-    ours = None if plan.fresh else home.user_id()
-    running = ours is not None and not all(check.good for check in machine.ports(options.port_base, None))
-    available = 0 if running else inventory.MEMORY_AVAILABLE_MIB
+    available = 0 if machine.running(layout.etc) else inventory.MEMORY_AVAILABLE_MIB
     plan.checks += machine.memory(inventory.MEMORY_TOTAL_MIB, available)
-    plan.checks += [machine.loopback(), *machine.ports(options.port_base, ours)]
+    plan.checks += [machine.loopback(), *machine.ports(options.port_base, layout.etc)]
     plan.checks += [home.reachable(layout.data), home.reachable(options.cache)]
     _debian(plan)
     if any(place.startswith("envs/") for place in plan.places):

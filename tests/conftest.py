@@ -1,0 +1,81 @@
+"""Fixtures of all tests: the one running appliance that ./test installs, a browser, the sample database."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from selenium import webdriver
+
+from appliance import context as contexts
+from appliance.parts.base import Context
+from appliance.ports import Port
+
+
+@pytest.fixture(scope="session")
+def live() -> Context:
+    """The running appliance that ``APPLIANCE_HOME`` names, with the scenario card_fraud loaded.
+
+    Without one the tests that ask for it fail: `./test` installs one and says where it is.
+    """
+    if "APPLIANCE_HOME" not in os.environ:
+        pytest.fail("this test needs a running appliance: run ./test, or set APPLIANCE_HOME to the home of one")
+    return contexts.current()
+
+
+@pytest.fixture(scope="session")
+def appliance_command(live: Context) -> Path:
+    """The `appliance` command of the running appliance."""
+    return live.layout.bin / "appliance"
+
+
+@pytest.fixture
+def sample_db(live: Context) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A connection of the business application to the sample business database, each statement its own commit."""
+    with psycopg.connect(
+        host="127.0.0.1", port=live.port(Port.SAMPLE_DB), dbname="bank", user="bank_app",
+        password=live.secrets.get("sampledb.bank_app"), autocommit=True,
+    ) as connection:  # fmt: skip
+        yield connection
+
+
+@pytest.fixture
+def sample_db_admin(live: Context) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """The administrator's connection to the sample business database."""
+    with psycopg.connect(
+        host="127.0.0.1", port=live.port(Port.SAMPLE_DB), dbname="bank", user="postgres",
+        password=live.secrets.get("sampledb.postgres"), autocommit=True,
+    ) as connection:  # fmt: skip
+        yield connection
+
+
+@pytest.fixture
+def psql(live: Context) -> Iterator[list[str | Path]]:
+    """The first words of a psql call into the sample database as its application; the password stands in a file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pgpass") as file:
+        port = live.port(Port.SAMPLE_DB)
+        file.write(f"127.0.0.1:{port}:bank:bank_app:{live.secrets.get('sampledb.bank_app')}\n")
+        file.flush()
+        yield ["env", f"PGPASSFILE={file.name}", "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "bank_app", "-d",
+               "bank", "-v", "ON_ERROR_STOP=1", "-At"]  # fmt: skip
+
+
+@pytest.fixture
+def browser() -> Iterator[webdriver.Chrome]:
+    """Debian's Chromium without a window, with a profile of its own."""
+    with tempfile.TemporaryDirectory() as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = "/usr/bin/chromium"
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
+                         "--window-size=1280,1600", f"--user-data-dir={profile}"):  # fmt: skip
+            options.add_argument(argument)
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
