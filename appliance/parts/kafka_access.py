@@ -44,6 +44,7 @@ _EVERY_ACL = AclBindingFilter(
     AclPermissionType.ANY,
 )
 
+_SEE = (AclOperation.DESCRIBE,)
 _READ = (AclOperation.READ, AclOperation.DESCRIBE)
 _WRITE = (AclOperation.WRITE, AclOperation.DESCRIBE)
 _OWN = (
@@ -53,8 +54,9 @@ _OWN = (
 
 @dataclass(frozen=True)
 class _Rights:
-    """Topics by what may be done with them; a name that ends in a dot is a prefix."""
+    """Topics by what may be done with them; a name that ends in a dot is a prefix. sees: their metadata."""
 
+    sees: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     owns: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ def _rights(tenant: str) -> dict[str, _Rights]:
         "connect": _Rights(owns=(cdc, f"{tenant}.connect.", "__debezium-heartbeat.")),
         "flink": _Rights(reads=(cdc,), writes=(edits,)),
         "marker": _Rights(reads=(cdc,), writes=(cdc,)),
-        "writer-redis": _Rights(reads=(edits,)),
+        "writer-redis": _Rights(sees=(cdc,), reads=(edits,)),
         "writer-hbase": _Rights(reads=(edits,)),
         "writer-lake": _Rights(reads=(cdc, predictions, feedback)),
         "scorer": _Rights(reads=(cdc, requests), writes=(predictions, alerts)),
@@ -81,7 +83,8 @@ def bindings(tenant: str) -> set[AclBinding]:
     found: set[AclBinding] = set()
     for user, rights in _rights(tenant).items():
         own = f"{tenant}.{user}"
-        for names, operations in ((rights.reads, _READ), (rights.writes, _WRITE), (rights.owns, _OWN)):
+        grants = ((rights.sees, _SEE), (rights.reads, _READ), (rights.writes, _WRITE), (rights.owns, _OWN))
+        for names, operations in grants:
             for name in names:
                 found |= _allow(user, ResourceType.TOPIC, name, operations, prefixed=name.endswith("."))
         if user in users.OURS:

@@ -18,7 +18,7 @@ position is ≤ folded-to is a repeated delivery of what was compacted, and is d
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,9 +30,11 @@ from appliance.records import Edit
 from stream_jobs.errors import EditError, PackedError
 from stream_jobs.plan import Column, Plan, View
 from stream_jobs.windows.edits import EditBatch, Series, halves, row_keys
+from stream_jobs.windows.fold import up_to
 from stream_jobs.windows.values import INT64_MAX, INT64_MIN, exact, row_number
 
 _HEADER = struct.Struct("<cBBxIQQqq")
+_TAIL = struct.Struct("<I")
 _VERSION = 1
 _COMPACTED = 1
 _ASSUMED = 1
@@ -189,22 +191,32 @@ class RowLayout:
             return self._decoded(table, group, [])
         return self._decode_tailed(logs)
 
+    def split(self, log: bytes) -> list[bytes]:
+        """The records of one log, without its header, each as its own bytes."""
+        if self.tailed:
+            return [log[start:end] for start, _, end in self._spans(log)]
+        width = self._dtype.itemsize
+        return [log[start : start + width] for start in range(0, len(log), width)]
+
+    def _spans(self, log: bytes) -> Iterator[tuple[int, int, int]]:
+        """Of each record with a tail: where it starts, where its tail starts, where it ends."""
+        width, start = self._dtype.itemsize, 0
+        while start < len(log):
+            tail_at = start + width
+            (tail,) = _TAIL.unpack_from(log, start) if tail_at <= len(log) else (len(log),)
+            if tail_at + tail > len(log):
+                raise PackedError("packed.length", f"a record is cut off: {len(log) - start} bytes are left of it")
+            yield start, tail_at, tail_at + tail
+            start = tail_at + tail
+
     def _decode_tailed(self, logs: Sequence[bytes]) -> Decoded:
-        width, counts = self._dtype.itemsize, []
-        fixed, tails = bytearray(), []
+        counts, fixed, tails = [], bytearray(), []
         for log in logs:
-            at, count = 0, 0
-            while at < len(log):
-                end = at + width
-                (tail,) = struct.unpack_from("<I", log, at) if end <= len(log) else (len(log),)
-                if end + tail > len(log):
-                    raise PackedError(
-                        "packed.length", f"a record is cut off {len(log) - at} bytes before its log's end"
-                    )
-                fixed += log[at:end]
-                tails.append(log[end : end + tail])
-                at, count = end + tail, count + 1
-            counts.append(count)
+            spans = list(self._spans(log))
+            for start, tail_at, end in spans:
+                fixed += log[start:tail_at]
+                tails.append(log[tail_at:end])
+            counts.append(len(spans))
         group = np.repeat(np.arange(len(logs)), counts)
         return self._decoded(np.frombuffer(bytes(fixed), self._dtype), group, tails)
 
@@ -233,3 +245,15 @@ class RowLayout:
                 texts[name].append(tail[at : at + length].decode())
                 at += length
         return texts
+
+
+def repeated(decoded: Decoded, headers: Sequence[Header]) -> NDArray[np.bool_]:
+    """[n] bool: records after a log's compacted base that deliver again what was compacted."""
+    group = decoded.group
+    if not any(head.compacted for head in headers):
+        return np.zeros(len(group), np.bool_)
+    folded = np.array([head.folded_to for head in headers], np.uint64)
+    base = np.array([head.base for head in headers], np.int64)
+    starts = np.searchsorted(group, np.arange(len(headers)))
+    place = np.arange(len(group)) - starts[group]
+    return (place >= base[group]) & up_to(decoded.batch, folded[group, 0], folded[group, 1])

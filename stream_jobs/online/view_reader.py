@@ -14,7 +14,7 @@ from appliance.clock import wall_us
 from appliance.names import Names
 from appliance.records import Edit, FeatureValue
 from stream_jobs.errors import CutTooOldError
-from stream_jobs.online.packed import HEADER_BYTES, Decoded, Header, RowLayout, header
+from stream_jobs.online.packed import HEADER_BYTES, Decoded, Header, RowLayout, header, repeated
 from stream_jobs.online.reached import Reached
 from stream_jobs.plan import View
 from stream_jobs.windows.assemble import Windows, assemble
@@ -124,7 +124,7 @@ def _considered(
     batch, group = decoded.batch, decoded.group
     cut = np.array([halves(position) for position in cuts], np.uint64).reshape(-1, 2)
     considered = up_to(batch, cut[group, 0], cut[group, 1])
-    considered &= ~_repeated(decoded, headers)
+    considered &= ~repeated(decoded, headers)
     ends = np.cumsum(np.bincount(group, minlength=len(wants)))
     in_hand = [index for index, want in enumerate(wants) if want.edit is not None]
     if in_hand:
@@ -138,15 +138,3 @@ def _considered(
     if in_hand:
         considered[last] = True
     return considered, [count > 0 or head.removed > 0 for count, head in zip(counts, headers, strict=True)]
-
-
-def _repeated(decoded: Decoded, headers: Sequence[Header]) -> NDArray[np.bool_]:
-    """[n] bool: records after a log's compacted base that deliver again what was compacted."""
-    group = decoded.group
-    if not any(head.compacted for head in headers):
-        return np.zeros(len(group), np.bool_)
-    folded = np.array([head.folded_to for head in headers], np.uint64)
-    base = np.array([head.base for head in headers], np.int64)
-    starts = np.searchsorted(group, np.arange(len(headers)))
-    place = np.arange(len(group)) - starts[group]
-    return (place >= base[group]) & up_to(decoded.batch, folded[group, 0], folded[group, 1])

@@ -1,0 +1,153 @@
+"""Writing edits to Redis, exactly once.
+
+The writer's state (next offset of each partition, last marker of each channel, newest event time of each view) is a
+hash in Redis itself, written in one MULTI/EXEC with the edits and the positions reached that it speaks of. So a Redis
+that was killed comes back with a prefix of our transactions, and the writer goes on from the offsets that it finds there.
+WATCH on the state refuses a write when Redis is not where the writer believes it is, or when a second writer is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.exceptions import WatchError
+
+from appliance.names import Names
+from appliance.records import Edit
+from stream_jobs.errors import EditError
+from stream_jobs.online import reached as reached_positions
+from stream_jobs.online.edits_topic import Batch, Partition, Received, Unusable
+from stream_jobs.online.packed import EMPTY, RowLayout
+from stream_jobs.online.reached import Reached
+from stream_jobs.plan import Plan, View
+
+Channel = tuple[int, str]
+"""Partition of the edits topic, and the channel a marker names."""
+
+
+@dataclass
+class State:
+    """What the hash holds, decoded. channels and newest: by edits topic."""
+
+    offsets: dict[Partition, int] = field(default_factory=dict)
+    channels: dict[str, dict[Channel, Reached]] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Packed:
+    """A batch as it will be written. after: the state then. logs: Redis key → records. views: by edits topic."""
+
+    after: State
+    logs: dict[str, list[bytes]] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    unusable: list[Unusable] = field(default_factory=list)
+
+
+class RedisLog:
+    """The packed logs of a plan's views. redis: a redis-py client that returns bytes."""
+
+    def __init__(self, redis: Any, names: Names, plan: Plan) -> None:
+        self._redis, self._names = redis, names
+        self._key = f"{names.tenant}:writer-redis:state"
+        self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.views}
+        self._expected: dict[str, list[Channel]] = {}
+        self.state = State()
+
+    def load(self) -> State:
+        """Read the state that Redis holds and go on from there."""
+        self.state = _decode(self._redis.hgetall(self._key))
+        return self.state
+
+    def expect(self, view: View, channels: Iterable[Channel]) -> None:
+        """Name the channels that must have spoken before the view has reached anything."""
+        self._expected[view.edits_topic] = list(channels)
+
+    def reached(self, view: View) -> Reached | None:
+        """The position reached by what has been written."""
+        return self._reached(self.state, view)
+
+    def pack(self, batch: Batch) -> Packed:
+        """What writing a batch will do, and which of its records do not fit their view."""
+        packed = Packed(_copy(self.state))
+        packed.after.offsets.update(batch.offsets)
+        for received in batch.received:
+            view, edit = received.view, received.edit
+            packed.views[view.edits_topic] = view
+            if edit.sign == 0:
+                _mark(packed.after, received)
+                continue
+            try:
+                record = self._layouts[view.edits_topic].encode(edit)
+            except EditError as error:
+                packed.unusable.append(Unusable(received.message, error))
+                continue
+            packed.logs.setdefault(self._names.redis_edits(view.name, view.version, edit.entity), []).append(record)
+            newest = packed.after.newest
+            newest[view.edits_topic] = max(newest.get(view.edits_topic, edit.event_time), edit.event_time)
+        return packed
+
+    def write(self, packed: Packed) -> None:
+        """Add a batch's edits, then what its markers say, in one transaction.
+
+        Raises WatchError when Redis does not hold the state this writer wrote last: ``load`` and read again from there.
+        Raises redis-py's errors when Redis does not answer; whether the batch is in is then seen by ``load``.
+        """
+        before, after = _encode(self.state), _encode(packed.after)
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.watch(self._key)
+            if pipe.hgetall(self._key) != before:
+                raise WatchError("the state in Redis is not the one this writer wrote last")
+            pipe.multi()
+            for key, records in packed.logs.items():
+                pipe.set(key, EMPTY, nx=True)
+                pipe.append(key, b"".join(records))
+            for view in packed.views.values():
+                if (reached := self._reached(packed.after, view)) is not None:
+                    pipe.set(reached_positions.key(self._names, view), reached_positions.encode(reached))
+            if different := {name: value for name, value in after.items() if before.get(name) != value}:
+                pipe.hset(self._key, mapping=different)
+            pipe.execute()
+        self.state = packed.after
+
+    def _reached(self, state: State, view: View) -> Reached | None:
+        return reached_positions.lowest(self._expected[view.edits_topic], state.channels.get(view.edits_topic, {}))
+
+
+def _mark(state: State, received: Received) -> None:
+    """Take note of a marker; a channel never goes back."""
+    edit: Edit = received.edit
+    channels = state.channels.setdefault(received.view.edits_topic, {})
+    channel = (received.message.partition() or 0, edit.channel)
+    before = channels.get(channel)
+    if before is None or before.position < edit.position:
+        channels[channel] = Reached(edit.position, edit.known_at)
+
+
+def _copy(state: State) -> State:
+    channels = {topic: dict(seen) for topic, seen in state.channels.items()}
+    return State(dict(state.offsets), channels, dict(state.newest))
+
+
+def _encode(state: State) -> dict[bytes, bytes]:
+    fields = {f"offset|{topic}|{partition}": b"%d" % offset for (topic, partition), offset in state.offsets.items()}
+    for topic, seen in state.channels.items():
+        for (partition, channel), reached in seen.items():
+            fields[f"channel|{topic}|{partition}|{channel}"] = reached_positions.encode(reached)
+    fields |= {f"newest|{topic}": b"%d" % time for topic, time in state.newest.items()}
+    return {name.encode(): value for name, value in fields.items()}
+
+
+def _decode(fields: Mapping[bytes, bytes]) -> State:
+    state = State()
+    for name, value in fields.items():
+        kind, topic, *rest = name.decode().split("|", 3)
+        if kind == "offset":
+            state.offsets[topic, int(rest[0])] = int(value)
+        elif kind == "newest":
+            state.newest[topic] = int(value)
+        elif (reached := reached_positions.decode(value)) is not None:
+            state.channels.setdefault(topic, {})[int(rest[0]), rest[1]] = reached
+    return state
