@@ -50,6 +50,11 @@ logger.kafka.level = WARN
 """
 
 
+def opened() -> str:
+    """The flags that every JVM of Flink's needs on Java 17."""
+    return " ".join(_OPENED)
+
+
 def java_home() -> Path:
     """Debian's Java 17. Raises PartError when it is not installed."""
     found = sorted(Path("/usr/lib/jvm").glob("java-17-openjdk-*"))
@@ -104,7 +109,7 @@ class _FlinkProcess(BasePart):
         """Both processes are given the whole table: the job manager's values also rule the jobs."""
         memory, data = context.settings.memory, context.data("flink")
         return {
-            "env.java.opts.all": " ".join((*_OPENED, f"-Djava.security.auth.login.config={login}")),
+            "env.java.opts.all": f"{opened()} -Djava.security.auth.login.config={login}",
             "jobmanager.bind-host": "127.0.0.1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": context.port(Port.FLINK_JOBMANAGER_RPC),
@@ -132,6 +137,7 @@ class _FlinkProcess(BasePart):
             "parallelism.default": context.settings.flink.parallelism,
             "state.backend.type": "hashmap",
             "execution.checkpointing.dir": (data / "checkpoints").as_uri(),
+            "execution.checkpointing.num-retained": 2,
             "execution.checkpointing.savepoint-dir": (data / "savepoints").as_uri(),
             "execution.checkpointing.interval": f"{context.settings.flink.checkpoint_interval_ms} ms",
             "restart-strategy.type": "exponential-delay",

@@ -1,0 +1,1 @@
+"""The ``flink-jobs`` process: keeps one Flink job a view version running."""

@@ -1,0 +1,41 @@
+"""Which jobs a plan wants, and where each goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream_jobs.plan import Plan, View
+
+_PREFIX = "edits"
+
+
+@dataclass(frozen=True)
+class Job:
+    """name: of the Flink job; another script for the same view has another name. checkpoints: its own folder."""
+
+    name: str
+    view: View
+    checkpoints: Path
+
+
+def prefix(tenant: str) -> str:
+    """What the name of every job of ours starts with."""
+    return f"{tenant}.{_PREFIX}."
+
+
+def jobs(plan: Plan, tenant: str, checkpoints: Path) -> dict[str, Job]:
+    """One job a view. Its checkpoints belong to its script: another script's operators would not find their state."""
+    found = {}
+    for view in plan.views:
+        digest = hashlib.sha256(view.sql.encode()).hexdigest()[:12]
+        name = f"{prefix(tenant)}{view.name}.v{view.version}.{digest}"
+        found[name] = Job(name, view, checkpoints / f"{view.name}.v{view.version}.{digest}")
+    return found
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint (``<job id>/chk-<n>`` with its ``_metadata``), None if there is none."""
+    complete = [path for path in folder.glob("*/chk-*/_metadata") if path.stat().st_size > 0]
+    return max(complete, key=lambda path: path.stat().st_mtime_ns).parent if complete else None
