@@ -15,6 +15,8 @@ from appliance.clients.triton_repository import TritonRepository
 from appliance.errors import NotReadyError
 
 FILE = "golden.json"
+TOLERANCE = 1e-5
+"""Largest distance between torch's, onnxruntime's and Triton's score of a row."""
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,7 +26,7 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     rows: tuple[tuple[float | None, ...], ...]
     scores: tuple[float, ...]
-    tolerance: float = 1e-5
+    tolerance: float = TOLERANCE
 
     def inputs(self) -> list[list[float]]:
         """Rows as the model takes them: NaN where missing."""

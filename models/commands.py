@@ -1,0 +1,172 @@
+"""``appliance model train | list | show | promote | rollback``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from typing import Any
+
+import msgspec
+
+from appliance import context as contexts
+from appliance.errors import UsageError
+from appliance.parts.base import Context
+from models import pipeline
+from models.pipeline import Wish
+from models.registry import ModelVersion, Registry
+from stream_jobs import plan as plans
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verbs."""
+    model = subparsers.add_parser("model", help="train models, look at them, choose which one serves")
+    verbs = model.add_subparsers(dest="model_verb", metavar="VERB", required=True)
+    train = verbs.add_parser("train", help="train a version of a service's model, and serve it if it is good enough")
+    train.add_argument("service", metavar="SERVICE")
+    train.add_argument("--train-from", metavar="DATE", help="first day of training, UTC (default: the recipe's length)")
+    train.add_argument("--train-to", metavar="DATE", help="last day of training, UTC (default: the latest possible)")
+    train.add_argument("--gap-days", type=int, metavar="N", help="days between training and test (recipe)")
+    train.add_argument("--test-days", type=int, metavar="N", help="days of the test (recipe)")
+    train.add_argument("--seed", type=int, default=7, metavar="N", help="of everything that is random (7)")
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is")
+    train.add_argument("--no-promote", action="store_true", help="leave the version a candidate")
+    _answer(train, _train)
+    listing = verbs.add_parser("list", help="every model and version")
+    listing.add_argument("model", nargs="?", metavar="MODEL")
+    _answer(listing, _list)
+    show = verbs.add_parser("show", help="everything known of a version (default: the champion)")
+    show.add_argument("model", metavar="MODEL")
+    show.add_argument("version", nargs="?", type=int, metavar="VERSION")
+    _answer(show, _show)
+    promote = verbs.add_parser("promote", help="serve a version")
+    promote.add_argument("model", metavar="MODEL")
+    promote.add_argument("version", type=int, metavar="VERSION")
+    promote.add_argument("--force", action="store_true", help="also one that the gate refused")
+    _answer(promote, _promote)
+    rollback = verbs.add_parser("rollback", help="serve the champion before the present one")
+    rollback.add_argument("model", metavar="MODEL")
+    _answer(rollback, _rollback)
+
+
+def _answer(parser: argparse.ArgumentParser, run: object) -> None:
+    parser.add_argument("--json", action="store_true", help="answer as JSON")
+    parser.set_defaults(run=run)
+
+
+def _print(value: Any) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+
+
+def _day(text: str | None, option: str, days_later: int = 0) -> int | None:
+    """Midnight (µs UTC) at the start of a day such as 2018-07-25, or some days later."""
+    if text is None:
+        return None
+    try:
+        day = datetime.date.fromisoformat(text) + datetime.timedelta(days=days_later)
+    except ValueError as error:
+        raise UsageError(
+            "model.date", f"{option} must be a day such as 2018-07-25, got {text!r}", hint="appliance model train -h"
+        ) from error
+    return int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp()) * 1_000_000
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from models.features import from_feast  # Feast takes seconds to import; the other verbs do without
+
+    context = contexts.current()
+    plan = plans.read(context.layout.plan_file)
+    wish = Wish(
+        train_from=_day(arguments.train_from, "--train-from"),
+        train_to=_day(arguments.train_to, "--train-to", days_later=1),
+        gap_days=arguments.gap_days,
+        test_days=arguments.test_days,
+        seed=arguments.seed,
+        device=arguments.device,
+        promote=not arguments.no_promote,
+    )
+    record = pipeline.train(context, plan, plan.service(arguments.service), wish, from_feast, _progress)
+    if arguments.json:
+        _print(_described(Registry.of(context), record))
+    else:
+        _show_record(Registry.of(context), record)
+    return 0
+
+
+def _progress(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _described(registry: Registry, record: ModelVersion) -> dict[str, Any]:
+    return {**msgspec.to_builtins(record), "state": registry.state(record.model, record.version)}
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    registry = Registry.of(contexts.current())
+    models = [arguments.model] if arguments.model else registry.models()
+    records = [record for model in models for record in registry.versions(model)]
+    if arguments.json:
+        _print([_described(registry, record) for record in records])
+        return 0
+    sys.stdout.write(f"{'model':<20} {'version':>7}  {'state':<10} {'AUC ROC':>8} {'avg prec':>8}  trained on\n")
+    for record in records:
+        judged = record.evaluation
+        sys.stdout.write(
+            f"{record.model:<20} {record.version:>7}  {registry.state(record.model, record.version):<10} "
+            f"{judged.auc_roc:>8.4f} {judged.average_precision:>8.4f}  {pipeline.periods(record)['train']}\n"
+        )
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    registry = Registry.of(contexts.current())
+    version = arguments.version
+    if version is None:
+        champion = registry.champion(arguments.model)
+        version = champion.version if champion else registry.versions(arguments.model)[-1].version
+    record = registry.get(arguments.model, version)
+    if arguments.json:
+        _print(_described(registry, record))
+    else:
+        _show_record(registry, record)
+    return 0
+
+
+def _show_record(registry: Registry, record: ModelVersion) -> None:
+    judged, frame, suggested = record.evaluation, record.frame, record.thresholds
+    periods = pipeline.periods(record)
+    decline = "none is sure enough" if suggested.decline is None else f"{suggested.decline:.3f}"
+    lines = {
+        "state": registry.state(record.model, record.version),
+        "trained on": f"{periods['train']}: {frame.rows['fit']} rows and {frame.rows['tail']} of the tail",
+        "tested on": f"{periods['test']}: {judged.rows} rows, {judged.positives} positive, {judged.left_out} left out",
+        "AUC ROC": f"{judged.auc_roc:.4f}",
+        "average precision": f"{judged.average_precision:.4f}",
+        f"precision@{judged.top}": f"{judged.top_precision:.4f} a day",
+        "suggested": f"review from {suggested.review:.3f}, decline from {decline}",
+        "torch = ONNX": f"to {record.torch_onnx_difference:.1e}; = Triton to {record.triton_difference:.1e}",
+        "training": f"{record.train_seconds:.0f} s on {record.device}, seed {record.seed}, epochs {record.epochs}",
+    }
+    if record.refused:
+        lines["not promoted"] = record.refused
+    sys.stdout.write(f"{record.model} version {record.version}\n")
+    sys.stdout.writelines(f"  {name:<18} {value}\n" for name, value in lines.items())
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    return _serving(context, pipeline.promote(context, arguments.model, arguments.version, arguments.force), arguments)
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    return _serving(context, pipeline.rollback(context, arguments.model), arguments)
+
+
+def _serving(context: Context, record: ModelVersion, arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        _print(_described(Registry.of(context), record))
+    else:
+        sys.stdout.write(f"version {record.version} of {record.model} is served\n")
+    return 0

@@ -1,0 +1,159 @@
+"""The model registry: one folder a version, one record in each, one pointer to the champion.
+
+``data/models/<model>/<version>/``: ``model.json`` (the record), ``model.onnx``, ``golden.json``, ``frame.parquet`` (the
+training set), ``scores.parquet``. ``data/models/<model>/champion.json`` alone says which version is the champion.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from appliance.parts.base import Context
+from models.calibration import Calibration
+from models.errors import RegistryError
+from models.evaluation import Evaluation
+from models.recipe import Recipe
+from models.split import Split
+
+State = Literal["candidate", "champion", "retired"]
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A training set: rows of each part, share of positives, and the versions of the Delta tables it was read from.
+
+    unlabelled: rows of the periods that no answer, or none in time, was there for.
+    """
+
+    sha256: str
+    rows: dict[str, int]
+    positives: dict[str, int]
+    unlabelled: int
+    missing_share: dict[str, float]
+    lake_versions: dict[str, int]
+
+
+class Thresholds(msgspec.Struct, frozen=True):
+    """Suggested for the policy, from the tail of the past.
+
+    review: so many payments a day score above it as can be looked at. decline: None where no score is sure enough.
+    """
+
+    review: float
+    decline: float | None
+    tail_rows_per_day: float
+
+
+class ModelVersion(msgspec.Struct, frozen=True):
+    """Everything known of one version. Times are µs UTC. state is not stored here: see ``Registry.state``.
+
+    torch_onnx_difference, triton_difference: largest distances of scores, on all rows and on the golden rows.
+    refused: why the gate did not let it through, empty if it did.
+    """
+
+    model: str
+    version: int
+    service: str
+    created_at: int
+    definition_hash: str
+    inputs: tuple[str, ...]
+    recipe: Recipe
+    seed: int
+    split: Split
+    frame: Frame
+    evaluation: Evaluation
+    thresholds: Thresholds
+    calibration: Calibration
+    epochs: tuple[int, ...]
+    torch_onnx_difference: float
+    triton_difference: float
+    model_sha256: str
+    device: str
+    train_seconds: float
+    libraries: dict[str, str]
+    refused: str = ""
+
+
+class Champion(msgspec.Struct, frozen=True):
+    """history: versions that have been champion, the present one last."""
+
+    history: tuple[int, ...]
+
+    @property
+    def version(self) -> int:
+        return self.history[-1]
+
+
+class Registry:
+    """The models in one folder. Only whoever holds the lock (``models.pipeline``) writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, context: Context) -> Registry:
+        return cls(context.data("models"))
+
+    def models(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+    def path(self, model: str, version: int) -> Path:
+        return self.folder / model / str(version)
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        """Oldest first. Raises RegistryError when there is none."""
+        numbers = self._numbers(model)
+        if not numbers:
+            raise RegistryError(
+                "model.unknown",
+                f"there is no model {model!r}; there are {self.models()}",
+                hint="appliance model train SERVICE",
+            )
+        return [self.get(model, number) for number in numbers]
+
+    def _numbers(self, model: str) -> list[int]:
+        return sorted(int(path.parent.name) for path in (self.folder / model).glob("*/model.json"))
+
+    def get(self, model: str, version: int) -> ModelVersion:
+        """Raises RegistryError when the version is not there."""
+        path = self.path(model, version) / "model.json"
+        if not path.exists():
+            raise RegistryError(
+                "model.no_version",
+                f"model {model!r} has no version {version}; there are {self._numbers(model)}",
+                hint=f"appliance model list {model}",
+            )
+        return msgspec.json.decode(path.read_bytes(), type=ModelVersion)
+
+    def put(self, record: ModelVersion) -> None:
+        """Store a version's record, replacing one that is there, in one step."""
+        folder = self.path(record.model, record.version)
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / "model.json", msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+    def next_version(self, model: str) -> int:
+        """A number no version has had, also none that was never finished."""
+        folder = self.folder / model
+        taken = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.exists() else []
+        return max(taken, default=0) + 1
+
+    def champion(self, model: str) -> Champion | None:
+        path = self.folder / model / "champion.json"
+        return msgspec.json.decode(path.read_bytes(), type=Champion) if path.exists() else None
+
+    def set_champion(self, model: str, champion: Champion) -> None:
+        _replace(self.folder / model / "champion.json", msgspec.json.encode(champion))
+
+    def state(self, model: str, version: int) -> State:
+        champion = self.champion(model)
+        if champion is None or version not in champion.history:
+            return "candidate" if champion is None or version > champion.version else "retired"
+        return "champion" if version == champion.version else "retired"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(content)
+    temporary.rename(path)
