@@ -2,8 +2,8 @@
 
 The writer's state (next offset of each partition, last marker of each channel, newest event time of each view) is a
 hash in Redis itself, written in one MULTI/EXEC with the edits and the positions reached that it speaks of. So a Redis
-that was killed comes back with a prefix of our transactions, and the writer goes on from the offsets that it finds there.
-WATCH on the state refuses a write when Redis is not where the writer believes it is, or when a second writer is at work.
+that was killed comes back with a prefix of our transactions, and the writer goes on from the offsets it finds there.
+WATCH on the state refuses a write when Redis is not where the writer believes it is, or a second writer is at work.
 """
 
 from __future__ import annotations

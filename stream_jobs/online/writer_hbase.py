@@ -1,0 +1,91 @@
+"""``python -m stream_jobs.online.writer_hbase``: every edit of every view to HBase, for reads as of any time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import msgspec
+from happybase import Table
+
+from appliance.clients import hbase, kafka
+from appliance.parts.base import Context
+from stream_jobs.errors import EditError
+from stream_jobs.online import hbase_table
+from stream_jobs.online.dead_letters import DeadLetters
+from stream_jobs.online.edits_topic import EditsTopics, Received, Unusable
+from stream_jobs.online.packed import RowLayout
+from stream_jobs.online.writing import Writer
+from stream_jobs.plan import Plan
+
+NAME = "writer-hbase"
+_MOST = 2000
+
+_LOGGER = logging.getLogger(NAME)
+
+
+class HBaseSession:
+    """Reads on from the offsets committed for its group; an edit written twice is the same cell."""
+
+    def __init__(self, context: Context, plan: Plan) -> None:
+        names = context.names
+        self._hbase = hbase.connect(context)
+        self._consumer = kafka.consumer(context, NAME, f"{names.tenant}.{NAME}")
+        self._topics = EditsTopics(self._consumer, plan.views)
+        self._dead_letters = DeadLetters(kafka.producer(context, NAME), names, NAME)
+        self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.views}
+        self._tables: dict[str, Table] = {}
+        for view in plan.views:
+            table = names.hbase_table(view.name, view.version)
+            if hbase.create_table(self._hbase, table, hbase_table.OPTIONS):
+                _LOGGER.info("table created", extra={"table": table})
+            self._tables[view.edits_topic] = self._hbase.table(table)
+        found = {view.edits_topic: self._topics.partitions_of(view.edits_topic) for view in plan.views}
+        self._whole = all(found.values())
+        partitions = [one for some in found.values() for one in some]
+        done = self._topics.committed(partitions)
+        self._topics.go_to({partition: done.get(partition) for partition in partitions})
+
+    def whole(self) -> bool:
+        return self._whole
+
+    def step(self) -> int:
+        """Read a batch, send what is unusable to the dead-letter topic, write the rest, then tell Kafka."""
+        batch = self._topics.read(_MOST)
+        if batch.offsets:
+            fitting, unfit = self._sort(batch.received)
+            self._dead_letters.send([*batch.unusable, *unfit])
+            self._put(fitting)
+            self._topics.commit(batch.offsets)
+        return len(batch.received)
+
+    def _sort(self, received: Iterable[Received]) -> tuple[list[Received], list[Unusable]]:
+        """The edits that fit their view, by the same rules as in Redis, and those that do not. Markers are neither."""
+        fitting, unfit = [], []
+        for one in received:
+            if one.edit.sign == 0:
+                continue
+            try:
+                self._layouts[one.view.edits_topic].encode(one.edit)
+                fitting.append(one)
+            except EditError as error:
+                unfit.append(Unusable(one.message, error))
+        return fitting, unfit
+
+    def _put(self, received: Iterable[Received]) -> None:
+        rows: dict[str, dict[bytes, dict[bytes, bytes]]] = {}
+        for one in received:
+            row = rows.setdefault(one.view.edits_topic, {}).setdefault(hbase_table.row_key(one.edit.entity), {})
+            row[hbase_table.column(one.edit)] = msgspec.json.encode(one.edit)
+        for topic, cells in rows.items():
+            with self._tables[topic].batch() as puts:
+                for key, row in cells.items():
+                    puts.put(key, row)
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._hbase.close()
+
+
+if __name__ == "__main__":
+    Writer(NAME, HBaseSession, hbase.FAILURES).run()
