@@ -1,0 +1,1 @@
+"""The process that files alerts and counts predictions."""

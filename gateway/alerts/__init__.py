@@ -1,0 +1,1 @@
+"""Alerts in OpenSearch: index, retention, search."""

@@ -1,0 +1,1 @@
+"""The console: login and one page."""

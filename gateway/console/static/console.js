@@ -1,0 +1,148 @@
+"use strict";
+// Shows what /v1/summary, /v1/status and /v1/services say, and asks again every few seconds.
+
+const EVERY_MS = 2000;
+const number = new Intl.NumberFormat("en");
+const byId = (id) => document.getElementById(id);
+let services = [];
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+function drawing(tag, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+async function ask(path) {
+  const answer = await fetch(path, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+  if (answer.status === 401) { location.assign("/login"); throw new Error("the session has ended"); }
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.message || `${path}: ${answer.status}`);
+  return body;
+}
+
+const text = (id, value) => { if (byId(id).textContent !== value) byId(id).textContent = value; };
+const time = (iso) => iso.replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
+
+function showState(summary, status) {
+  text("sentence", status.sentence);
+  byId("state").dataset.state = status.checked_at === 0 ? "unknown" : status.running ? "good" : "bad";
+  byId("part-list").replaceChildren(...status.parts.map((part) => element("li", {},
+    element("span", { class: part.ready ? "yes" : "no" }, part.ready ? "✓ " : "✗ "), element("b", {}, part.name),
+    ` ${part.does}`, part.ready ? null : element("span", { class: "no" }, ` – ${part.why || part.state}`))));
+  text("clock", time(summary.clock));
+}
+
+function showFigures(summary) {
+  for (const period of ["today", "week"]) {
+    const figures = summary[period];
+    text(`${period}-scored`, number.format(figures.scored));
+    text(`${period}-alerts`, number.format(figures.alerts));
+    const asked = (figures.scored_by_way.http || 0) + (figures.scored_by_way.kafka || 0);
+    text(`${period}-ways`, `${number.format(figures.scored_by_way.cdc || 0)} as they were committed, ${number.format(asked)} on request`);
+  }
+  const noun = services.length === 1 ? `${services[0].rows} scored` : "rows scored";
+  for (const one of document.querySelectorAll(".noun")) one.textContent = noun;
+}
+
+function showKinds(byKind) {
+  const kinds = Object.entries(byKind).sort((a, b) => b[1] - a[1]);
+  if (kinds.length === 0) { byId("kinds").replaceChildren(element("p", { class: "quiet" }, "No alerts this week.")); return; }
+  const most = Math.max(...kinds.map(([, count]) => count));
+  const svg = drawing("svg", { class: "bars", viewBox: `0 0 420 ${kinds.length * 34}`, role: "img", "aria-label": kinds.map(([kind, count]) => `${kind}: ${count}`).join(", ") });
+  kinds.forEach(([kind, count], row) => {
+    const y = row * 34;
+    svg.append(drawing("text", { x: 0, y: y + 20 }, kind || "other"),
+      drawing("rect", { class: "ground", x: 130, y: y + 6, width: 230, height: 20, rx: 5 }),
+      drawing("rect", { class: "fill", x: 130, y: y + 6, width: Math.max(4, 230 * count / most), height: 20, rx: 5 }),
+      drawing("text", { x: 370, y: y + 20 }, number.format(count)));
+  });
+  byId("kinds").replaceChildren(svg);
+}
+
+function showDays(days) {
+  const most = Math.max(1, ...days.map((day) => day.alerts));
+  const svg = drawing("svg", { class: "bars", viewBox: "0 0 420 150", role: "img", "aria-label": days.map((day) => `${day.day}: ${day.alerts}`).join(", ") });
+  const step = 420 / days.length;
+  days.forEach((day, column) => {
+    const height = day.alerts === 0 ? 1 : Math.max(3, 96 * day.alerts / most);
+    const x = column * step;
+    const bar = drawing("rect", { class: day.alerts ? "fill" : "ground", x: x + 3, y: 120 - height, width: step - 6, height, rx: 3 });
+    bar.append(drawing("title", {}, `${day.day}: ${number.format(day.alerts)} alerts of ${number.format(day.scored)} scored`));
+    svg.append(bar, drawing("text", { class: "soft", x: x + step / 2, y: 136, "text-anchor": "middle" }, day.day.slice(8)));
+    if (day.alerts) svg.append(drawing("text", { class: "soft", x: x + step / 2, y: 114 - height, "text-anchor": "middle" }, number.format(day.alerts)));
+  });
+  svg.append(drawing("text", { class: "soft", x: 3, y: 149 }, `from ${days[0].day} to ${days[days.length - 1].day}`));
+  byId("days").replaceChildren(svg);
+}
+
+function shown(feature) {
+  if (feature.status === "missing") return "never seen";
+  if (feature.value === null) return "nothing known";
+  return typeof feature.value === "number" && !Number.isInteger(feature.value) ? feature.value.toFixed(2) : String(feature.value);
+}
+
+function rowText(name, value, types) {
+  return types[name] === "timestamp_us" && value !== null ? time(new Date(value / 1000).toISOString()) : String(value ?? "nothing");
+}
+
+function table(title, rows) {
+  const body = rows.map(([name, value]) => element("tr", {}, element("td", {}, name), element("td", { class: "number" }, value)));
+  return element("table", {}, element("caption", {}, title), element("tbody", {}, ...body));
+}
+
+function oneAlert(alert) {
+  const service = services.find((one) => one.name === alert.service);
+  const types = Object.fromEntries((service ? service.row : []).map((field) => [field.name, field.type]));
+  const words = service ? service.features : Object.keys(alert.features).map((name) => ({ name, words: name }));
+  const made = element("details", { class: "alert", "data-id": alert.alert_id },
+    element("summary", {}, element("time", {}, time(alert.as_of).replace(" UTC", "")),
+      element("span", { class: `badge ${alert.decision}` }, alert.decision), element("b", {}, alert.kind),
+      element("span", {}, `${(100 * alert.score).toFixed(1)} %`), element("span", { class: "what" }, alert.reason)),
+    element("div", { class: "inside" },
+      element("p", {}, alert.reason),
+      table("What came in", Object.entries(alert.row).map(([name, value]) => [name.replaceAll("_", " "), rowText(name, value, types)])),
+      table("What was known at that moment", words.filter((one) => alert.features[one.name]).map((one) => [one.words, shown(alert.features[one.name])])),
+      element("p", { class: "quiet" }, `Score ${alert.score.toFixed(4)} by model ${alert.model} version ${alert.model_version}; prediction ${alert.prediction_id}`)));
+  return made;
+}
+
+function showAlerts(alerts) {
+  const place = byId("alerts");
+  const key = alerts.map((alert) => alert.alert_id + alert.prediction_id).join();
+  if (place.dataset.key === key) return;
+  const open = new Set([...place.querySelectorAll("details[open]")].map((one) => one.dataset.id));
+  place.dataset.key = key;
+  place.replaceChildren(...(alerts.length ? alerts.map(oneAlert) : [element("p", { class: "quiet" }, "No alerts yet.")]));
+  for (const one of place.querySelectorAll("details")) one.open = open.has(one.dataset.id);
+}
+
+async function refresh() {
+  try {
+    if (services.length === 0) services = await ask("/v1/services");
+    const [summary, status] = await Promise.all([ask("/v1/summary"), ask("/v1/status")]);
+    showState(summary, status);
+    showFigures(summary);
+    showKinds(summary.week.by_kind);
+    showDays(summary.days);
+    showAlerts(summary.latest);
+    byId("trouble").hidden = true;
+    text("updated", `Last looked at ${new Date().toLocaleTimeString()}`);
+    document.body.dataset.loaded = "yes";
+  } catch (error) {
+    byId("trouble").hidden = false;
+    text("trouble", `The figures cannot be shown at the moment: ${error.message}`);
+    byId("state").dataset.state = "bad";
+  } finally {
+    setTimeout(refresh, document.hidden ? 5 * EVERY_MS : EVERY_MS);
+  }
+}
+
+refresh();

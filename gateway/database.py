@@ -1,0 +1,68 @@
+"""The gateway's tables in the appliance's own PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from appliance.clients import postgres
+from appliance.parts.base import Context
+from gateway.errors import PartDownError
+
+_TABLES = """
+create schema if not exists gateway;
+create table if not exists gateway.apps (
+  tenant text not null,
+  id text not null,
+  name text not null,
+  token_sha256 bytea not null,
+  services text[],
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null,
+  revoked_at timestamptz,
+  primary key (tenant, id)
+);
+create table if not exists gateway.console_users (
+  tenant text not null,
+  name text not null,
+  salt bytea not null,
+  password_scrypt bytea not null,
+  changed_at timestamptz not null default now(),
+  primary key (tenant, name)
+);
+create table if not exists gateway.acts (
+  at timestamptz not null default now(),
+  tenant text not null,
+  who text not null,
+  act text not null,
+  subject text not null
+);
+"""
+
+
+@contextmanager
+def connect(context: Context, timeout_seconds: int = 3) -> Iterator[psycopg.Connection[Any]]:
+    """A connection whose work is committed at the end. Raises PartDownError when PostgreSQL does not answer."""
+    try:
+        with postgres.connect(
+            context, autocommit=False, options=f"-c statement_timeout={timeout_seconds}s"
+        ) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise PartDownError("postgres", error) from error
+
+
+def create_tables(context: Context) -> None:
+    """Create what is not there yet."""
+    with connect(context) as connection:
+        connection.execute(_TABLES)
+
+
+def record_act(connection: psycopg.Connection[Any], tenant: str, who: str, act: str, subject: str) -> None:
+    """Write an administrative act down, in the transaction that does it."""
+    connection.execute(
+        "insert into gateway.acts (tenant, who, act, subject) values (%s, %s, %s, %s)", (tenant, who, act, subject)
+    )

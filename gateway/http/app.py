@@ -1,0 +1,117 @@
+"""The Litestar application, put together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from appliance.clients import kafka, opensearch
+from appliance.clients import redis as redis_clients
+from appliance.clients.triton import TritonClient
+from appliance.parts.base import Context
+from gateway.apps import Apps
+from gateway.console import pages
+from gateway.console.sessions import Sessions
+from gateway.counts import Counts
+from gateway.http import alerts, docs, predict, problems, services, status
+from gateway.http.auth import Authentication
+from gateway.http.liveness import Liveness
+from gateway.http.publisher import Publisher
+from gateway.http.serving import Serving
+from gateway.names import Keys
+
+USER = "gateway"
+_MOST_BODY_BYTES = 8 << 20
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Feature appliance",
+        version=version("feature-appliance"),
+        description="Scores rows, finds alerts, says whether the system runs. Errors are RFC 9457 problem details.",
+        path="/v1/schema",
+        render_plugins=[docs.PagePlugin()],
+        security=[{"app": [], "token": []}],
+        components=Components(
+            security_schemes={
+                "app": SecurityScheme(type="apiKey", name="X-App-Id", security_scheme_in="header"),
+                "token": SecurityScheme(type="http", scheme="bearer"),
+            }
+        ),
+    )
+
+
+def build(context: Context) -> Litestar:
+    """The application of one appliance. It connects when it starts, and serves as long as its parts answer."""
+    names, settings = context.names, context.settings
+    store = redis_clients.connect(context, USER, timeout_seconds=settings.scoring.request_timeout_ms / 1000)
+    model = TritonClient.of(context)
+    serving = Serving(context, store, model, None)
+    producer = kafka.producer(
+        context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": settings.scoring.request_timeout_ms}
+    )
+    publisher = Publisher(producer, names, settings.scoring.request_timeout_ms)
+    predictor = predict.Predictor(names, settings, serving, publisher, store)
+    desk = alerts.AlertDesk(opensearch.connect(context, USER, settings.scoring.request_timeout_ms / 1000), names)
+    watch = status.Watch(context)
+    liveness = Liveness(context, USER, store)
+    sessions = Sessions(store, Keys(names.tenant), settings.console.session_hours)
+    console = pages.Console(context, sessions)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        threads = [threading.Thread(target=run, daemon=True) for run in (serving.watch, liveness.run)]
+        for thread in threads:
+            thread.start()
+        watch.start()
+        yield
+        serving.close()
+        liveness.close()
+        watch.close()
+        predictor.close()
+        publisher.close()
+        model.close()
+
+    def given(value: Any) -> Provide:
+        return Provide(lambda: value, sync_to_thread=False)
+
+    return Litestar(
+        route_handlers=[
+            predict.predict,
+            services.get_services,
+            services.get_features,
+            alerts.get_alerts,
+            alerts.get_summary,
+            status.get_status,
+            status.health,
+            *pages.HANDLERS,
+        ],
+        dependencies={
+            "serving": given(serving),
+            "predictor": given(predictor),
+            "desk": given(desk),
+            "watch": given(watch),
+            "counts": Provide(
+                lambda: Counts.of(store, names.tenant, serving.plan, settings.alerts.retention_days),
+                sync_to_thread=False,
+            ),
+            "console": given(console),
+        },
+        middleware=[DefineMiddleware(Authentication, exclude_from_auth_key="exclude_from_auth")],
+        exception_handlers=problems.HANDLERS,
+        state=State({"apps": Apps(context), "sessions": sessions}),
+        openapi_config=_openapi(),
+        request_max_body_size=_MOST_BODY_BYTES,
+        lifespan=[lifespan],
+        debug=False,
+    )

@@ -1,0 +1,1 @@
+"""The process that scores Kafka requests and captured rows."""

@@ -1,0 +1,96 @@
+"""``python -m gateway.scorer``: scores Kafka requests and captured rows until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+
+import redis
+from confluent_kafka import KafkaException
+
+from appliance import context as contexts
+from appliance import logs
+from appliance.clients import kafka
+from appliance.clients import redis as redis_clients
+from appliance.clients.triton import TritonClient
+from appliance.errors import ApplianceError
+from appliance.parts.base import Context
+from gateway import topics
+from gateway.errors import PartDownError
+from gateway.life import Life
+from gateway.reader import TopicReader, committed
+from gateway.scorer.intake import Intake
+from gateway.scorer.process import ScoringLoop
+from gateway.scoring.scorer import Scorer
+from stream_jobs.plan import Plan
+
+NAME = "scorer"
+_IDLE_SECONDS = 0.5
+
+
+def main() -> None:
+    log = logs.setup(NAME)
+    context = contexts.current()
+    store = redis_clients.connect(context, NAME)
+    life = Life(context, NAME, store, log)
+    life.obey_signals()
+    with TritonClient.of(context) as model:
+        while life.going_on:
+            plan = life.plan()
+            if plan is None:
+                return
+            try:
+                topics.ensure(context, plan)
+                _score(context, plan, store, model, life, log)
+            except KafkaException as error:
+                life.wait_after(PartDownError("kafka", error.args[0]))
+            except ApplianceError as error:
+                life.wait_after(error)
+
+
+def _score(
+    context: Context, plan: Plan, store: redis.Redis, model: TritonClient, life: Life, log: logging.Logger
+) -> None:
+    """One producer's life: ends when told to stop, when the plan changes, or with an error of Kafka.
+
+    After an error of Kafka it is not known what was committed. A new producer with the same transactional id ends the
+    old transaction, and reading goes on from the offsets that were committed with the predictions.
+    """
+    names = context.names
+    group = f"{names.tenant}.{NAME}"
+    intake = Intake(plan, {service.name: names.requests(service.name) for service in plan.services})
+    producer = kafka.producer(
+        context,
+        NAME,
+        **{"transactional.id": group, "transaction.timeout.ms": 10_000, "linger.ms": 0},
+    )
+    consumer = kafka.consumer(context, NAME, group, **{"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": 16_384})
+    try:
+        producer.init_transactions(30)
+        loop = ScoringLoop(
+            names,
+            intake,
+            {s.name: Scorer(context, plan, s.name, store, model) for s in plan.services},
+            store,
+            TopicReader(consumer, intake.topics, committed(consumer)),
+            producer,
+            consumer.consumer_group_metadata,
+            context.settings.scoring,
+        )
+        log.info("scoring %s", ", ".join(service.name for service in plan.services))
+        while life.going_on and not life.plan_changed():
+            try:
+                scored = loop.step(_IDLE_SECONDS)
+                life.worked()
+            except PartDownError as error:
+                if error.part == "kafka":
+                    raise
+                life.wait_after(error)
+            else:
+                if scored >= 1000:
+                    log.info("scored %d rows in one batch", scored)
+    finally:
+        consumer.close()
+
+
+if __name__ == "__main__":
+    main()

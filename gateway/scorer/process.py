@@ -1,0 +1,206 @@
+"""Kafka and CDC scoring with exactly-once: predictions, alerts, dead letters and offsets in one transaction."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import redis
+from confluent_kafka import KafkaException, Message, Producer
+
+from appliance.clients.triton_repository import TritonModelError
+from appliance.clock import wall_us
+from appliance.names import Names
+from appliance.records import DeadLetter, Prediction
+from appliance.settings import Scoring
+from gateway.errors import PartDownError, UnusableRowError
+from gateway.names import Keys
+from gateway.reader import TopicReader, next_offsets
+from gateway.scorer.intake import Intake
+from gateway.scoring.scorer import Candidate, Scorer, alert_of
+
+READER = "scorer"
+ROWS_A_CALL = 512
+_MOST_RECORDS = 2_048
+_IDLE_COMMIT_SECONDS = 5.0
+_CATCHUP_LOOK_SECONDS = 0.003
+
+
+@dataclass
+class _Batch:
+    """What one transaction will carry. rows: service → (record, row)."""
+
+    messages: list[Message]
+    rows: dict[str, list[tuple[Message, Candidate]]] = field(default_factory=dict)
+    predictions: list[Prediction] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+
+
+def dead_letter(message: Message, error: UnusableRowError) -> DeadLetter:
+    return DeadLetter(
+        reader=READER,
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        code=error.code,
+        message=error.message,
+        payload_base64=base64.b64encode(message.value() or b"").decode(),
+        at=wall_us(),
+    )
+
+
+class ScoringLoop:
+    """Polls, scores, commits. ``step`` raises PartDownError when a part is away: nothing is lost, call it again."""
+
+    def __init__(
+        self,
+        names: Names,
+        intake: Intake,
+        scorers: dict[str, Scorer],
+        store: redis.Redis,
+        reader: TopicReader,
+        producer: Producer,
+        group_metadata: Callable[[], object],
+        settings: Scoring,
+    ) -> None:
+        self._names, self._intake, self._scorers, self._store = names, intake, scorers, store
+        self._keys = Keys(names.tenant)
+        self._reader, self._producer, self._group_metadata = reader, producer, group_metadata
+        self._catchup_seconds = settings.catchup_wait_ms / 1000
+        self._idempotency_seconds = settings.idempotency_hours * 3600
+        self._pending: list[Message] = []
+        self._skipped: list[Message] = []
+        self._committed_at = time.monotonic()
+
+    def step(self, wait_seconds: float) -> int:
+        """One batch; returns how many rows were scored."""
+        if not self._pending:
+            self._pending = self._reader.poll(_MOST_RECORDS, wait_seconds)
+        if not self._pending:
+            self._commit_idle()
+            return 0
+        batch = self._take(self._pending)
+        for service, rows in batch.rows.items():
+            self._score(self._scorers[service], rows, batch)
+        if batch.predictions or batch.dead:
+            self._commit([*self._skipped, *batch.messages], batch.predictions, batch.dead)
+            self._skipped = []
+        else:
+            self._skipped = _furthest([*self._skipped, *batch.messages])
+            self._commit_idle()
+        self._pending = []
+        return len(batch.predictions)
+
+    def _take(self, messages: list[Message]) -> _Batch:
+        """Sort records into rows to score, dead letters, and those that need nothing."""
+        batch = _Batch(messages)
+        now = next(iter(self._scorers.values())).now_us()
+        for message in messages:
+            try:
+                rows = self._intake.rows(message.topic() or "", message.value(), message.timestamp()[1] * 1000, now)
+            except UnusableRowError as error:
+                batch.dead.append(dead_letter(message, error))
+                continue
+            for service, row in rows.items():
+                batch.rows.setdefault(service, []).append((message, row))
+        return batch
+
+    def _score(self, scorer: Scorer, rows: list[tuple[Message, Candidate]], batch: _Batch) -> None:
+        rows = self._first_of_each_request(scorer.service.name, rows)
+        waited_us = self._wait_until_caught_up(scorer, [row for _, row in rows])
+        for start in range(0, len(rows), ROWS_A_CALL):
+            self._score_some(scorer, rows[start : start + ROWS_A_CALL], {"wait": waited_us}, batch)
+
+    def _score_some(
+        self, scorer: Scorer, rows: list[tuple[Message, Candidate]], spent_us: dict[str, int], batch: _Batch
+    ) -> None:
+        try:
+            batch.predictions += scorer.score([row for _, row in rows], spent_us)
+        except UnusableRowError as error:
+            if len(rows) == 1:
+                batch.dead.append(dead_letter(rows[0][0], error))
+                return
+            for one in rows:
+                self._score_some(scorer, [one], spent_us, batch)
+        except TritonModelError as error:
+            raise PartDownError("triton", error.message) from error
+
+    def _first_of_each_request(
+        self, service: str, rows: list[tuple[Message, Candidate]]
+    ) -> list[tuple[Message, Candidate]]:
+        """Without the records that repeat a request id. The first record of an id is remembered by its offset, so
+        that it is still the first one when it is read again after a failure."""
+        requests = [(message, row) for message, row in rows if row.request_id]
+        if not requests:
+            return rows
+        try:
+            pipe = self._store.pipeline(transaction=False)
+            for message, row in requests:
+                key = self._keys.kafka_request(service, row.request_id)
+                pipe.set(key, _place(message), nx=True, ex=self._idempotency_seconds)
+                pipe.get(key)
+            first = pipe.execute()[1::2]
+        except redis.RedisError as error:
+            raise PartDownError("redis", error) from error
+        repeated = {
+            _place(message)
+            for (message, _), place in zip(requests, first, strict=True)
+            if place != _place(message).encode()
+        }
+        return [(message, row) for message, row in rows if not row.request_id or _place(message) not in repeated]
+
+    def _wait_until_caught_up(self, scorer: Scorer, rows: Sequence[Candidate]) -> int:
+        """Wait until the features have reached the highest position, or the budget is spent; µs waited."""
+        highest = max((row.position for row in rows), default="")
+        started = time.monotonic()
+        while highest and not scorer.caught_up(highest):
+            if time.monotonic() - started >= self._catchup_seconds:
+                break
+            time.sleep(_CATCHUP_LOOK_SECONDS)
+        return round((time.monotonic() - started) * 1e6)
+
+    def _commit_idle(self) -> None:
+        """Commit the offsets of records that need nothing, now and then."""
+        if self._skipped and time.monotonic() - self._committed_at >= _IDLE_COMMIT_SECONDS:
+            self._commit(self._skipped, [], [])
+            self._skipped = []
+
+    def _commit(self, messages: list[Message], predictions: list[Prediction], dead: list[DeadLetter]) -> None:
+        producer = self._producer
+        encode = msgspec.json.encode
+        try:
+            producer.begin_transaction()
+            for prediction in predictions:
+                key = prediction.event_key.encode()
+                self._send(self._names.predictions(prediction.service), key, encode(prediction))
+                if alert := alert_of(prediction):
+                    self._send(self._names.alerts(), key, encode(alert))
+            for letter in dead:
+                self._send(self._names.dead_letters(READER), None, encode(letter))
+            producer.send_offsets_to_transaction(next_offsets(messages), self._group_metadata())
+            producer.commit_transaction()
+        except KafkaException as error:
+            raise PartDownError("kafka", error.args[0]) from error
+        self._committed_at = time.monotonic()
+
+    def _send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+
+def _place(message: Message) -> str:
+    return f"{message.partition()}:{message.offset()}"
+
+
+def _furthest(messages: list[Message]) -> list[Message]:
+    """The last record of each partition: all that a commit of skipped records needs."""
+    last = {(message.topic(), message.partition()): message for message in messages}
+    return list(last.values())

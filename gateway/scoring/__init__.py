@@ -1,0 +1,1 @@
+"""One scorer for the three ways in."""
