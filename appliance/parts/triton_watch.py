@@ -22,9 +22,10 @@ from appliance.errors import ApplianceError, NotReadyError
 from appliance.golden import Golden
 from appliance.parts.base import BasePart, Context, Process
 
-_INTERVAL_S = 2.0
+_INTERVAL_S = 1.0
 _FAILURES_BEFORE_MENDING = 2
-"""One failure may be a version that is just being switched."""
+"""One failure may be a version that is just being switched; a dead backend process is mended at once."""
+_DEAD = "is not healthy"
 _LOAD_TIMEOUT_S = 60.0
 _ALIVE_S = 15.0
 
@@ -87,7 +88,7 @@ class Watch:
             failures = self._failures.get(rows.model, 0) + 1
             self._failures[rows.model] = failures
             _log("golden_failed", model=rows.model, version=rows.version, failures=failures, error=error.message)
-            if failures >= _FAILURES_BEFORE_MENDING:
+            if failures >= _FAILURES_BEFORE_MENDING or _DEAD in error.message:
                 self._mend(rows)
             return False
         self._failures.pop(rows.model, None)
