@@ -1,4 +1,4 @@
-"""Build environments or parts into the cache: ``scripts/lay-down NAME…``. ``./install`` does it by itself."""
+"""Build environments or parts into the cache: ``scripts/lay-down envs/test parts/kafka``. ``./install`` does it by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from installer import environments
 from installer.errors import InstallError
 from installer.store import Store
 from installer.tools import CacheTools
@@ -15,7 +14,7 @@ from installer.tools import CacheTools
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="lay-down", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="parts or environments; none means all parts")
+    parser.add_argument("names", nargs="*", metavar="KIND/NAME", help="envs/NAME or parts/NAME; none means all parts")
     parser.add_argument("--cache", type=Path, default=Path("/var/cache/appliance"))
     options = parser.parse_args()
     os.umask(0o022)
@@ -23,11 +22,11 @@ def main() -> int:
     tools = CacheTools(store, say=print)
     try:
         with store.lock(print):
-            for name in options.names or tools.parts:
-                kind = "envs" if name in (*environments.NAMES, "test") else "parts"
+            for path in options.names or [f"parts/{name}" for name in tools.parts]:
+                kind, _, name = path.partition("/")
                 place = tools.environment(name) if kind == "envs" else tools.part(name)
                 store.link(kind, name, place)
-                print(f"{kind}/{name} -> {place}")
+                print(f"{path} -> {place}")
     except InstallError as error:
         print(error, file=sys.stderr)
         return 1

@@ -39,7 +39,7 @@ def uv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """uv of the tools environment, with no index but the folder ``wheels``."""
     found = sorted(Path(sys.prefix).parent.glob("tools-*/bin/uv"))
     if not found:
-        pytest.fail(f"no tools environment beside {sys.prefix}: scripts/lay-down test builds it")
+        pytest.fail(f"no tools environment beside {sys.prefix}: scripts/lay-down envs/test builds it")
     monkeypatch.setenv("UV_NO_INDEX", "1")
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
     return found[-1]
