@@ -37,6 +37,10 @@ class Names:
         """Redis key of an entity's packed recent edits."""
         return f"{self.tenant}:edits:{view}.v{version}:{entity}"
 
+    def redis_edits_pattern(self, view: str) -> str:
+        """Glob pattern of the keys of every entity and version of a view."""
+        return f"{self.tenant}:edits:{view}.v[0-9]*:*"
+
     def redis_reached(self, view: str, version: int) -> str:
         """Redis key of the position a view has reached online."""
         return f"{self.tenant}:reached:{view}.v{version}"

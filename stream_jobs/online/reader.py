@@ -143,11 +143,20 @@ class OnlineReader:
         return lookup.vectors(self._redis.mget(lookup.keys) if lookup.keys else [])
 
     def values(self, view: str, entities: Sequence[str | None], as_of: int) -> list[dict[str, FeatureValue]]:
-        """Feature → value of each entity of one view, as of ``as_of`` at the position reached, no row in hand."""
-        reader = self._views[view]
-        lookup = Lookup(self._names, [reader], {view: [Want(entity, as_of) for entity in entities]})
+        """Feature → value of each entity of one view; as ``values_of``."""
+        return self.values_of({view: entities}, as_of)[view][1]
+
+    def values_of(
+        self, entities: Mapping[str, Sequence[str | None]], as_of: int
+    ) -> dict[str, tuple[Reached | None, list[dict[str, FeatureValue]]]]:
+        """View → position reached and each entity's values, as of one time at the position reached, no row in hand.
+
+        entities: view → entity texts (see ``entity_text``). as_of: µs UTC. One MGET for all.
+        """
+        wants = {view: [Want(entity, as_of) for entity in some] for view, some in entities.items()}
+        lookup = Lookup(self._names, [self._views[view] for view in entities], wants)
         found = lookup.found(self._redis.mget(lookup.keys))
-        return [one.values for one in found[view][1]]
+        return {view: (reached, [one.values for one in rows]) for view, (reached, rows) in found.items()}
 
 
 def _want(view: View, row: RowInHand, in_hand: bool) -> Want:
