@@ -43,3 +43,11 @@ class CompileError(ApplianceError):
 
 class FlinkJobError(ApplianceError):
     """A Flink job cannot be submitted or kept running."""
+
+
+class SampleError(ApplianceError):
+    """Sample data cannot be loaded or replayed."""
+
+
+class SourceError(ApplianceError):
+    """A business database cannot be captured as it is; the hint says what its administrator must do."""

@@ -16,6 +16,7 @@ class HBase(BasePart):
     """Master, region server and ZooKeeper in one JVM. Clients come through the Thrift server."""
 
     name = "hbase"
+    listens = Port.HBASE_MASTER
     ready_timeout_seconds = 180
 
     def prepare(self, context: Context) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from appliance.errors import PartError
 from appliance.parts.base import Context
+from appliance.parts.java import heap, java17
 from appliance.ports import Port
 
 _LOG4J = """\
@@ -84,12 +83,9 @@ def write(context: Context, folder: Path) -> None:
 
 
 def command(context: Context, main_class: str, configuration: Path, heap_mib: int) -> tuple[str, ...]:
-    """The Java command of one HBase process. Raises PartError when Java is missing."""
-    java = shutil.which("java")
-    if java is None:
-        raise PartError("hbase.no_java", "no java on PATH; HBase needs Java 17", hint="run ./install again")
+    """The Java command of one HBase process. Raises PartError when Java 17 is missing."""
     return (
-        java, "-Xms128m", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
+        java17(), *heap(heap_mib), "-XX:+UseSerialGC",
         "-Djava.net.preferIPv4Stack=true", "-Dorg.apache.hbase.thirdparty.io.netty.tryReflectionSetAccessible=true",
         "--add-modules", "jdk.unsupported",
         *(word for package in _OPEN for word in ("--add-opens", f"java.base/{package}=ALL-UNNAMED")),

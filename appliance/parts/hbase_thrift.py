@@ -12,6 +12,7 @@ from appliance.clients import hbase
 from appliance.errors import NotReadyError
 from appliance.parts import hbase_site
 from appliance.parts.base import BasePart, Context, Process
+from appliance.ports import Port
 
 _FAMILY = "f"
 
@@ -20,6 +21,7 @@ class HBaseThrift(BasePart):
     """The way every process of ours reads and writes HBase."""
 
     name = "hbase-thrift"
+    listens = Port.HBASE_THRIFT
     needs = ("hbase",)
     ready_timeout_seconds = 120
 

@@ -97,6 +97,7 @@ class OpenSearch(BasePart):
     """Single node. Its users and roles come from ``opensearch_security``."""
 
     name = "opensearch"
+    listens = Port.OPENSEARCH
     ready_timeout_seconds = 240
 
     def prepare(self, context: Context) -> None:
