@@ -1,4 +1,4 @@
-"""Build environments or parts into the cache: ``scripts/lay-down envs/test parts/kafka``. ``./install`` does it by itself."""
+"""Build environments or parts into the cache (``scripts/lay-down envs/test parts/kafka``), as ``./install`` does."""
 
 from __future__ import annotations
 
