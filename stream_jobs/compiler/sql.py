@@ -198,7 +198,7 @@ SELECT
   JSON_VALUE(origin, '$.ts_us') AS committed_at,
   COALESCE(JSON_VALUE(origin, '$.snapshot'), 'false') AS snapshot,
   TRY_CAST(COALESCE(JSON_VALUE(JSON_VALUE(origin, '$.sequence'), '$[0]'), '0') AS BIGINT) AS commit_lsn,
-  TRY_CAST(JSON_VALUE(JSON_VALUE(origin, '$.sequence'), '$[1]') AS BIGINT) AS own_lsn,
+  TRY_CAST(COALESCE(JSON_VALUE(JSON_VALUE(origin, '$.sequence'), '$[1]'), CASE WHEN COALESCE(JSON_VALUE(origin, '$.snapshot'), 'false') <> 'false' THEN '0' END) AS BIGINT) AS own_lsn,
   CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.position') END AS marker_position,
   CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.channel') END AS marker_channel,
   {values}
