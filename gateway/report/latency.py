@@ -11,7 +11,7 @@ import bisect
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -74,10 +74,11 @@ class _ReachedWatch(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.is_set():
-            raw = self._redis.mget(self._keys)
+            raw = cast(list[bytes | None], self._redis.mget(self._keys))
             now = wall_us()
-            if all(raw):
-                lowest = min(msgspec.json.decode(value, type=Reached).position for value in raw)
+            known = [msgspec.json.decode(value, type=Reached).position for value in raw if value]
+            if len(known) == len(self._keys):
+                lowest = min(known)
                 if not self.positions or lowest > self.positions[-1]:
                     self.positions.append(lowest)
                     self.seen_us.append(now)
@@ -114,7 +115,7 @@ def measure(
         message = consumer.poll(0.05)
         if message is None or message.error():
             continue
-        prediction = msgspec.json.decode(message.value(), type=Prediction)
+        prediction = msgspec.json.decode(message.value() or b"", type=Prediction)
         if prediction.way == "cdc":
             seen.append((prediction, wall_us()))
     writer.join(timeout=max(0.0, deadline - time.monotonic()))
