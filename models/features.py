@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from appliance.parts.base import Context
-from stream_jobs.offline.session import feature_store
+from stream_jobs.feature_store import feature_store
 from stream_jobs.plan import Service
 
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from appliance import context as contexts
 from appliance.parts.base import Context
 from appliance.ports import Port
 from stream_jobs import plan as plans
 from stream_jobs.errors import CompileError
+from stream_jobs.feature_store import environment as registry_environment
 
 if TYPE_CHECKING:
     from stream_jobs.compiler.definition import Versions
@@ -46,8 +46,7 @@ def feast(context: Context, arguments: Sequence[str], *, quiet: bool = False) ->
         "PYTHONPATH": f"{context.layout.code}{os.pathsep}{repository}",
         "PYTHONWARNINGS": "ignore",
         "FEAST_USAGE": "False",
-        "APPLIANCE_FEAST_PASSWORD": quote(context.secrets.get("postgres.feast"), safe=""),
-        "APPLIANCE_FEAST_PORT": str(context.port(Port.POSTGRES)),
+        **registry_environment(context),
     }
     command = [str(context.installation.env("serving") / "bin" / "feast"), "-c", str(repository), *arguments]
     return subprocess.run(command, env=environment, capture_output=quiet, text=True, check=False)
