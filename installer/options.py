@@ -19,6 +19,7 @@ SYSTEM_USER = "appliance"
 class Options:
     """home: None for the system's folders. sample_data: a file of payments, None for the project's generator.
 
+    sample_profile: size of the generated sample, None for the scenario's default.
     history_until: payments before this date are loaded before the connector starts.
     """
 
@@ -29,6 +30,7 @@ class Options:
     yes: bool
     cache: Path
     sample_data: Path | None
+    sample_profile: str | None
     history_until: str | None
 
     @property
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"downloads and environments, shared by homes (default {DEFAULT_CACHE})")  # fmt: skip
     parser.add_argument("--sample-data", type=Path, metavar="FILE", help="a Parquet file of payments instead of the "
                         "generated ones")  # fmt: skip
+    parser.add_argument("--sample-profile", metavar="NAME", help="size of the generated sample, such as small")
     parser.add_argument("--history-until", type=_date, metavar="DATE", help="with --sample-data: payments before this "
                         "date (UTC) are there before the appliance is connected")  # fmt: skip
     return parser
@@ -82,6 +85,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     given = parser.parse_args(arguments)
     if given.sample_data is not None and not given.sample_data.is_file():
         parser.error(f"--sample-data: there is no file {given.sample_data}")
+    if given.sample_data is not None and given.sample_profile is not None:
+        parser.error("--sample-profile is for the generated sample; it cannot be given with --sample-data")
     return Options(
         home=given.home.absolute() if given.home else None,
         port_base=given.port_base,
@@ -90,5 +95,6 @@ def parse(arguments: list[str] | None = None) -> Options:
         yes=given.yes,
         cache=given.cache.absolute(),
         sample_data=given.sample_data.absolute() if given.sample_data else None,
+        sample_profile=given.sample_profile,
         history_until=given.history_until,
     )

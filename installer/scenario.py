@@ -28,15 +28,19 @@ class Call:
     key: str = ""
 
 
-def calls(scenario: str, sample: Path | None, until: str | None) -> tuple[Call, ...]:
-    """The steps of a scenario, in order. sample: a file of payments that the system user can read."""
+def calls(scenario: str, sample: Path | None, profile: str | None, until: str | None) -> tuple[Call, ...]:
+    """The steps of a scenario, in order. sample: a file of payments that the system user can read; profile: size of
+    the generated ones otherwise."""
     load = ["sample", "load"]
     if sample is not None:
         load += ["--file", str(sample)]
+    if profile is not None:
+        load += ["--profile", profile]
     if until is not None:
         load += ["--until", until]
     replay = ("sample", "replay", "--rows", str(REPLAY_ROWS), "--rate", str(REPLAY_RATE))
-    key = f"{sha256(sample) if sample else 'generated'} until {until or 'default'}"
+    data = sha256(sample) if sample else f"generated, {profile or 'default'} size"
+    key = f"{data}, until {until or 'the default'}"
     return (
         Call("sample-load", "filling the sample business database with history", tuple(load), key),
         Call("features-apply", f"applying the feature definitions of {scenario}", ("features", "apply"), scenario),
@@ -80,13 +84,13 @@ def _sample_copy(options: Options) -> Path | None:
     return copy
 
 
-STEPS = len(calls("", None, None))
+STEPS = len(calls("", None, None, None))
 
 
 def run(options: Options, progress: Progress) -> None:
     """Do the steps that are not done yet, with what this run was given."""
     state = State(options.layout.etc / "install-state.json")
-    steps = calls(options.scenario, _sample_copy(options), options.history_until)
+    steps = calls(options.scenario, _sample_copy(options), options.sample_profile, options.history_until)
     for number, step in enumerate(steps):
         if state.done(step.name, step.key):
             progress.kept(step.title)
