@@ -18,7 +18,7 @@ from appliance.clock import Clock
 from appliance.errors import ApplianceError
 from appliance.parts.base import Context
 from appliance.records import DeadLetter
-from gateway import topics
+from gateway import quiet, topics
 from gateway.alerts.filing import Filing
 from gateway.counts import Counts
 from gateway.errors import PartDownError
@@ -34,6 +34,7 @@ _RETENTION_SECONDS = 3_600.0
 
 def main() -> None:
     log = logs.setup(NAME)
+    quiet.libraries()
     context = contexts.current()
     store = redis_clients.connect(context, NAME)
     life = Life(context, NAME, store, log)

@@ -12,7 +12,7 @@ from appliance import logs
 from appliance.errors import ApplianceError, SettingError
 from appliance.parts.base import Context
 from appliance.ports import Port
-from gateway import database
+from gateway import database, quiet
 from gateway.console import users
 from gateway.http.app import USER, build
 
@@ -33,6 +33,7 @@ def address(context: Context) -> str:
 
 def main() -> None:
     log = logs.setup(USER)
+    quiet.libraries()
     context = contexts.current()
     wait = 0.2
     while True:

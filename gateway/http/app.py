@@ -113,5 +113,6 @@ def build(context: Context) -> Litestar:
         openapi_config=_openapi(),
         request_max_body_size=_MOST_BODY_BYTES,
         lifespan=[lifespan],
+        logging_config=None,
         debug=False,
     )

@@ -18,6 +18,7 @@ from gateway.http.auth import Caller
 _log = logging.getLogger("gateway")
 _ASK_SECONDS = 15.0
 _ANSWER_SECONDS = 8.0
+_MOST_NAMED = 3
 
 WORDS = {
     "postgres": "the appliance's own records",
@@ -29,6 +30,7 @@ WORDS = {
     "hbase-thrift": "access to the history of features",
     "opensearch": "the store of alerts",
     "triton": "the model server",
+    "triton-watch": "supervision of the model server",
     "flink-jobmanager": "management of the feature jobs",
     "flink-taskmanager": "computation of the features",
     "flink-jobs": "the feature jobs",
@@ -69,6 +71,8 @@ def sentence(parts: list[PartView]) -> str:
     broken = [part.does for part in parts if not part.ready]
     if not broken:
         return "The system is running: every part does its work."
+    if len(broken) > _MOST_NAMED:
+        return f"The system needs attention: {len(broken)} of {len(parts)} parts do not work at the moment."
     verb = "does" if len(broken) == 1 else "do"
     return f"The system needs attention: {', '.join(broken)} {verb} not work at the moment."
 
@@ -117,6 +121,6 @@ async def get_status(request: Request[Caller, Any, Any], watch: Watch) -> Status
     return watch.now()
 
 
-@get("/health", include_in_schema=False, opt={"exclude_from_auth": True})
+@get("/health", status_code=204, include_in_schema=False, opt={"exclude_from_auth": True})
 async def health() -> None:
     """Says that this process answers, and nothing else."""
