@@ -40,8 +40,8 @@ class SampleSource:
     """A scenario's sample: ``SAMPLE`` of the module ``feature_repo.<scenario>.sample``.
 
     schema_sql: file that creates the tables, safe to run twice. profiles: name → what makes a sample of that size,
-    always the same. from_file: makes one of a Parquet file; raises ApplianceError naming every column that does not fit.
-    version: raised when a profile's rows change.
+    always the same. from_file: makes one of a Parquet file; raises ApplianceError naming every column that does not
+    fit. version: raised when a profile's rows change.
     """
 
     version: int

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from appliance.errors import UsageError
 from appliance.parts.base import Context
@@ -45,7 +46,7 @@ def load(context: Context, *, profile: str, file: Path | None, until_us: int | N
     Raises UsageError when the data cannot be used, SampleError when other rows are there and ``force`` is not given.
     """
     source = scenario_sample(context.installation.scenario)
-    origin, fingerprint = _identity(source, profile, file)
+    origin, fingerprint = _identity(context, source, profile, file)
     before = state.read(context)
     if before and before.fingerprint == fingerprint and until_us in (None, before.until_us) and not force:
         with database.connect(context) as connection:
@@ -73,18 +74,22 @@ def load(context: Context, *, profile: str, file: Path | None, until_us: int | N
         connection.commit()
         connection.autocommit = True
         for table in (*sample.static, *(stream.table for stream in sample.streams)):
-            connection.execute(database.sql.SQL("ANALYZE {}").format(database.name(table)))
+            connection.execute(sql.SQL("ANALYZE {}").format(database.name(table)))
     clock.hold(context, cut)
     return Loaded(new, changed=True)
 
 
-def _identity(source: SampleSource, profile: str, file: Path | None) -> tuple[str, str]:
+def _identity(context: Context, source: SampleSource, profile: str, file: Path | None) -> tuple[str, str]:
     """Name for people, and fingerprint, of the data. Raises UsageError for a profile that does not exist."""
     if file is not None:
-        if not file.is_file():
-            raise UsageError("sample.no_file", f"there is no file {file}")
-        with file.open("rb") as stream:
-            return f"file {file.name}", "file:" + hashlib.file_digest(stream, "sha256").hexdigest()
+        try:
+            with file.open("rb") as stream:
+                return f"file {file.name}", "file:" + hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise UsageError(
+                "sample.no_file", f"{file} cannot be read: {error.strerror}",
+                hint=f"the appliance runs as user {context.installation.user}, who must be able to read the file",
+            ) from error  # fmt: skip
     if profile not in source.profiles:
         raise UsageError("sample.profile", f"no profile {profile!r}; there are {', '.join(source.profiles)}")
     return f"profile {profile}", f"profile:{profile}:{source.version}"
@@ -119,5 +124,5 @@ def _make_room(connection: psycopg.Connection[Any], source: SampleSource, sample
             "sample.captured", f"the tables are being captured (publications {publications}), so they are not emptied",
             hint="appliance source list; appliance source remove NAME",
         )  # fmt: skip
-    names = database.sql.SQL(", ").join(map(database.name, tables))
-    connection.execute(database.sql.SQL("TRUNCATE {}").format(names))
+    names = sql.SQL(", ").join(map(database.name, tables))
+    connection.execute(sql.SQL("TRUNCATE {}").format(names))

@@ -127,7 +127,7 @@ class Replay:
                 reached_us = event_began + round(elapsed * pace.speed * 1e6)
                 self._clock.advance(min(due_us, max(self.progress.event_us, reached_us)))
             elif pace.rows_per_second is not None:
-                remaining = (self.progress.committed + 1) / pace.rows_per_second - elapsed
+                remaining = self.progress.committed / pace.rows_per_second - elapsed
             else:
                 return
             if remaining <= 0:

@@ -27,7 +27,7 @@ class StreamState(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """fingerprint: of the data and where they were cut. until_us: the cut, µs UTC. origin: profile or file, for people."""
+    """fingerprint: of the data. origin: profile or file, for people. until_us: end of the history, µs UTC."""
 
     fingerprint: str
     origin: str

@@ -112,13 +112,12 @@ def _time_of_day(random: np.random.Generator, size: int) -> Floats:
     by_day = random.normal(_DAY_SECONDS / 2, _DAY_SECONDS / 5, size)
     anywhere = random.uniform(0, _DAY_SECONDS, size)
     inside = (by_day >= 0) & (by_day < _DAY_SECONDS - 1)
-    return np.floor(np.where(inside, by_day, anywhere * (1 - 1e-5)) * 1_000) / 1_000
+    seconds: Floats = np.floor(np.where(inside, by_day, anywhere * (1 - 1e-5)) * 1_000) / 1_000
+    return seconds
 
 
-def _spells(
-    random: np.random.Generator, days: int, per_day: float, members: int, length: int
-) -> npt.NDArray[np.bool_]:
-    """Who is compromised on which day: a matrix members × days of spells of ``length`` days."""
+def _spells(random: np.random.Generator, days: int, per_day: float, members: int, length: int) -> npt.NDArray[np.bool_]:
+    """Who is compromised on which day: a matrix members by days of spells of ``length`` days."""
     inside = np.zeros((members, days), bool)
     starts = random.poisson(per_day, days)
     for day in np.repeat(np.arange(days), starts):

@@ -43,9 +43,7 @@ def from_generated(generated: Generated) -> Sample:
     return _sample(
         pa.table({"customer_id": np.arange(1, len(generated.home_x) + 1), **customers}),
         pa.table({"terminal_id": np.arange(1, len(generated.terminal_x) + 1), **terminals}),
-        _payments(
-            identifiers, generated.time_us, generated.customer_id, generated.terminal_id, generated.amount_cents
-        ),
+        _payments(identifiers, generated.time_us, generated.customer_id, generated.terminal_id, generated.amount_cents),
         (generated.kind > 0).astype(np.int64),
     )
 
