@@ -67,9 +67,7 @@ def test_it_imports_no_other_environments_packages(live: Context, env: str) -> N
 def _our_modules(code: Path) -> list[str]:
     rooms = ("appliance", "feature_repo", "stream_jobs", "models", "gateway")
     files = (path for room in rooms for path in (code / room).rglob("*.py"))
-    names = (
-        path.relative_to(code).with_suffix("").parts for path in files if path.stem not in ("__main__", "__init__")
-    )
+    modules = (path.relative_to(code).with_suffix("") for path in files if path.stem not in ("__main__", "__init__"))
     return sorted(".".join(module.parts) for module in modules)
 
 
