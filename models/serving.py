@@ -89,6 +89,7 @@ class Serving:
         """
         folder = self._repository / rows.model
         before = _Served(_read(folder / _CONFIG), _read(folder / golden.FILE))
+        was_there = (folder / rows.version).exists()
         try:
             self._put_version(folder, rows.version, onnx)
             _write(folder / _CONFIG, config_pbtxt(rows.model, len(rows.rows[0]), rows.version).encode())
@@ -97,6 +98,8 @@ class Serving:
             worst = golden.check(self._triton, rows)
         except ApplianceError as error:
             again = self._restore(rows.model, before)
+            if not was_there:
+                shutil.rmtree(folder / rows.version, ignore_errors=True)
             raise DeploymentError(
                 "deployment.failed", f"version {rows.version} of {rows.model} is not served: {error.message}; {again}",
                 hint="appliance logs triton",

@@ -1,0 +1,39 @@
+"""Training needs the training environment alone; everything else of the room does without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance import context as contexts
+
+_CODE = Path(__file__).parents[3]
+
+
+def _imported(python: str, module: str) -> set[str]:
+    """Top-level packages that importing a module brings in."""
+    script = f"import sys, {module}; print(' '.join({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        (python, "-c", script), env={"PYTHONPATH": str(_CODE)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("module", ["models.train.__main__", "models.metrics"])
+def test_training_imports_no_other_room(module: str) -> None:
+    ours = {"appliance", "stream_jobs", "feature_repo", "gateway", "installer", "feast", "msgspec"}
+    assert not _imported(contexts.current().python("training"), module) & ours
+
+
+@pytest.mark.parametrize("module", ["models.pipeline", "models.commands"])
+def test_the_rest_does_without_torch_and_feast(module: str) -> None:
+    assert not _imported(sys.executable, module) & {"torch", "onnxruntime", "feast"}
+
+
+def test_the_watch_stays_small() -> None:
+    assert not _imported(sys.executable, "appliance.parts.triton_watch") & {"numpy", "grpc", "tritonclient", "feast"}
