@@ -18,6 +18,14 @@ class Names:
         """Topic of a captured table; ``table`` is ``schema.table``."""
         return f"{self.cdc_prefix(source)}.{table}"
 
+    def heartbeat_prefix(self) -> str:
+        """Debezium's ``topic.heartbeat.prefix``: not below ``cdc``, so that no reader of captured tables sees it."""
+        return f"{self.tenant}.connect.heartbeat"
+
+    def heartbeat(self, source: str) -> str:
+        """Debezium's heartbeat topic of a source; the connector stands still if it does not exist."""
+        return f"{self.heartbeat_prefix()}.{self.cdc_prefix(source)}"
+
     def edits(self, view: str, version: int) -> str:
         return f"{self.tenant}.edits.{view}.v{version}"
 
@@ -40,6 +48,14 @@ class Names:
     def redis_edits_pattern(self, view: str) -> str:
         """Glob pattern of the keys of every entity and version of a view."""
         return f"{self.tenant}:edits:{view}.v[0-9]*:*"
+
+    def redis_reached_pattern(self, view: str) -> str:
+        """Glob pattern of the positions reached by every version of a view."""
+        return f"{self.tenant}:reached:{view}.v[0-9]*"
+
+    def edits_prefix(self, view: str) -> str:
+        """What the edits topics of every version of a view begin with."""
+        return f"{self.tenant}.edits.{view}.v"
 
     def redis_reached(self, view: str, version: int) -> str:
         """Redis key of the position a view has reached online."""

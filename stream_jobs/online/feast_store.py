@@ -31,6 +31,7 @@ from stream_jobs import plan as plans
 from stream_jobs.errors import OnlineStoreError
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.online.reader import OnlineReader, entity_text
+from stream_jobs.online.redis_log import forget
 from stream_jobs.plan import View
 
 ReadRow = tuple[datetime | None, dict[str, ValueProto] | None]
@@ -39,8 +40,8 @@ ReadRow = tuple[datetime | None, dict[str, ValueProto] | None]
 class ApplianceOnlineStoreConfig(RedisOnlineStoreConfig):
     """user: who the store is on Redis. Address and password are the appliance's, found through ``APPLIANCE_HOME``."""
 
-    type: Literal["stream_jobs.online.feast_store.ApplianceOnlineStore"] = (  # type: ignore[assignment]
-        "stream_jobs.online.feast_store.ApplianceOnlineStore"
+    type: Literal["stream_jobs.online.feast_store.ApplianceOnlineStore"] = (
+        "stream_jobs.online.feast_store.ApplianceOnlineStore"  # type: ignore[assignment]
     )
     user: str = users.ADMINISTRATOR
 
@@ -211,10 +212,7 @@ class ApplianceOnlineStore(RedisOnlineStore):
     def _remove(self, config: RepoConfig, tables: Sequence[FeatureView]) -> None:
         for table in filter(is_windowed, tables):
             store = self._windowed(config)
-            pattern = store.names.redis_edits_pattern(table.name)
-            keys = list(store.redis.scan_iter(match=pattern, count=1000))
-            for begin in range(0, len(keys), 1000):
-                store.redis.unlink(*keys[begin : begin + 1000])
+            forget(store.redis, store.names, table.name)
 
 
 def is_windowed(table: FeatureView) -> bool:

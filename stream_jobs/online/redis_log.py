@@ -51,7 +51,7 @@ class RedisLog:
 
     def __init__(self, redis: Any, names: Names, plan: Plan) -> None:
         self._redis, self._names = redis, names
-        self._key = f"{names.tenant}:writer-redis:state"
+        self._key = _state_key(names)
         self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.views}
         self._expected: dict[str, list[Channel]] = {}
         self.state = State()
@@ -114,6 +114,29 @@ class RedisLog:
 
     def _reached(self, state: State, view: View) -> Reached | None:
         return reached_positions.lowest(self._expected[view.edits_topic], state.channels.get(view.edits_topic, {}))
+
+
+def forget(redis: Any, names: Names, view: str) -> None:
+    """Take every version of a view out of Redis: positions reached, the writer's state of it, then its entities.
+
+    A writer whose plan still has the view finds its state gone and fills it again from the oldest edits.
+    """
+    topics = tuple(f"{kind}|{names.edits_prefix(view)}" for kind in ("offset", "channel", "newest"))
+    fields = [name for name in redis.hkeys(_state_key(names)) if name.decode().startswith(topics)]
+    reached = list(redis.scan_iter(match=names.redis_reached_pattern(view), count=1000))
+    with redis.pipeline(transaction=True) as pipe:
+        if reached:
+            pipe.unlink(*reached)
+        if fields:
+            pipe.hdel(_state_key(names), *fields)
+        pipe.execute()
+    keys = list(redis.scan_iter(match=names.redis_edits_pattern(view), count=1000))
+    for begin in range(0, len(keys), 1000):
+        redis.unlink(*keys[begin : begin + 1000])
+
+
+def _state_key(names: Names) -> str:
+    return f"{names.tenant}:writer-redis:state"
 
 
 def _mark(state: State, received: Received) -> None:
