@@ -29,6 +29,7 @@ from gateway.http.liveness import Liveness
 from gateway.http.publisher import Publisher
 from gateway.http.serving import Serving
 from gateway.names import Keys
+from stream_jobs.online.hbase_read import HBaseHistory
 
 USER = "gateway"
 _MOST_BODY_BYTES = 8 << 20
@@ -56,7 +57,7 @@ def build(context: Context) -> Litestar:
     names, settings = context.names, context.settings
     store = redis_clients.connect(context, USER, timeout_seconds=settings.scoring.request_timeout_ms / 1000)
     model = TritonClient.of(context)
-    serving = Serving(context, store, model, None)
+    serving = Serving(context, store, model, HBaseHistory.of(context))
     producer = kafka.producer(
         context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": settings.scoring.request_timeout_ms}
     )

@@ -21,6 +21,7 @@ from gateway.reader import TopicReader, committed
 from gateway.scorer.intake import Intake
 from gateway.scorer.process import ScoringLoop
 from gateway.scoring.scorer import Scorer
+from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.plan import Plan
 
 NAME = "scorer"
@@ -58,6 +59,7 @@ def _score(
     names = context.names
     group = f"{names.tenant}.{NAME}"
     intake = Intake(plan, {service.name: names.requests(service.name) for service in plan.services})
+    history = HBaseHistory.of(context)
     producer = kafka.producer(
         context,
         NAME,
@@ -69,7 +71,7 @@ def _score(
         loop = ScoringLoop(
             names,
             intake,
-            {s.name: Scorer(context, plan, s.name, store, model) for s in plan.services},
+            {s.name: Scorer(context, plan, s.name, store, model, history) for s in plan.services},
             store,
             TopicReader(consumer, intake.topics, committed(consumer)),
             producer,

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from appliance.clients import hbase
 from appliance.names import Names
 from appliance.records import FeatureValue, Value
-from gateway.errors import UnusableRowError
+from gateway.errors import PartDownError, UnusableRowError
 from gateway.scoring.plain import load
 from stream_jobs.errors import CutTooOldError, EditError
 from stream_jobs.online.reader import OnlineReader, RowInHand, Vector, entity_text
@@ -83,8 +84,10 @@ class ServiceFeatures:
                 continue
             try:
                 (found,) = self._reader().values(name, [entity_text(view, keys)], as_of_us)
-            except CutTooOldError as error:
+            except (EditError, CutTooOldError) as error:
                 raise UnusableRowError(error.code, error.message, context=error.context, hint=error.hint) from error
+            except hbase.FAILURES as error:
+                raise PartDownError("hbase-thrift", error) from error
             values |= {f"{name}:{feature}": value for feature, value in found.items()}
         return values
 
@@ -98,6 +101,8 @@ class ServiceFeatures:
             vectors = self._reader().vectors(self._service, rows)
         except (EditError, CutTooOldError) as error:
             raise UnusableRowError(error.code, error.message, context=error.context, hint=error.hint) from error
+        except hbase.FAILURES as error:
+            raise PartDownError("hbase-thrift", error) from error
         return [
             replace(vector, features={**vector.features, **values})
             for vector, values in zip(vectors, requested, strict=True)
