@@ -1,0 +1,109 @@
+"""Views without windows: the newest row of a file source at a time, by ASOF join."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from feast import FileSource
+from feast.data_format import DeltaFormat
+from feast.data_source import DataSource
+
+from stream_jobs.errors import OfflineStoreError
+from stream_jobs.lake import delta
+from stream_jobs.lake.reading import literal, quote
+
+
+@dataclass(frozen=True)
+class Source:
+    """relation: SQL of its rows. timestamp, created: columns; created is empty where there is none."""
+
+    relation: str
+    timestamp: str
+    created: str = ""
+
+
+def source(data_source: DataSource | None, repo_path: str) -> Source:
+    """A file source (Delta, or parquet) as SQL. Raises OfflineStoreError for any other source."""
+    if not isinstance(data_source, FileSource):
+        raise OfflineStoreError(
+            "offline.source", f"this store reads file sources, not a {type(data_source).__name__}",
+            hint="give the view a FileSource (Delta or parquet) as its batch source",
+        )  # fmt: skip
+    path = str(FileSource.get_uri_for_file_path(repo_path=Path(repo_path), uri=data_source.path))
+    files = [path]
+    if isinstance(data_source.file_format, DeltaFormat):
+        files = delta.active_files(delta.open_table(Path(path)))
+    listed = ", ".join(literal(file) for file in files)
+    fields = [f"* REPLACE ({quote(data_source.timestamp_field)}::TIMESTAMPTZ AS {quote(data_source.timestamp_field)})"]
+    fields += [f"{quote(old)} AS {quote(new)}" for old, new in data_source.field_mapping.items()]
+    relation = f"(SELECT {', '.join(fields)} FROM read_parquet([{listed}], union_by_name = true))"
+    return Source(relation, data_source.timestamp_field, data_source.created_timestamp_column or "")
+
+
+def asof_features(
+    connection: duckdb.DuckDBPyConnection,
+    stored: Source,
+    join_keys: Mapping[str, str],
+    features: Sequence[str],
+    ttl_us: int,
+    questions: str,
+    known_by_then: bool,
+) -> pa.Table:
+    """``question`` and the features of the newest row with time ≤ as-of (and > as-of less ttl, where ttl is not 0).
+
+    join_keys: the source's key → the column of ``questions``, a relation with ``question`` and ``as_of`` (µs).
+    known_by_then: only rows whose created time is ≤ as-of. Of rows with one time the last created counts.
+    """
+    at, created = f"epoch_us({quote(stored.timestamp)})", quote(stored.created)
+    keys = ", ".join(quote(key) for key in join_keys)
+    same = " AND ".join(f"q.{quote(mine)} = s.{quote(key)}" for key, mine in join_keys.items())
+    values = ", ".join(quote(feature) for feature in features)
+    answers = ", ".join(
+        f"CASE WHEN s.at > q.as_of - {ttl_us} OR {ttl_us} = 0 THEN s.{quote(feature)} END AS {quote(feature)}"
+        for feature in features
+    )
+    selected = f"{keys}, {values}, {at} AS at" + (f", epoch_us({created}) AS created_us" if stored.created else "")
+    if known_by_then and stored.created:
+        sql = f"""
+        SELECT q.question, {answers} FROM {questions} q LEFT JOIN (SELECT {selected} FROM {stored.relation}) s
+        ON {same} AND s.at <= q.as_of AND s.created_us <= q.as_of
+        QUALIFY row_number() OVER (PARTITION BY q.question ORDER BY s.at DESC, s.created_us DESC) = 1"""
+    else:
+        order = ", created_us DESC" if stored.created else ""
+        sql = f"""
+        SELECT q.question, {answers} FROM {questions} q ASOF LEFT JOIN (
+            SELECT {selected} FROM {stored.relation}
+            QUALIFY row_number() OVER (PARTITION BY {keys}, at ORDER BY at{order}) = 1
+        ) s ON {same} AND q.as_of >= s.at"""
+    return connection.sql(f"{sql} ORDER BY question").to_arrow_table()
+
+
+def rows_between(
+    connection: duckdb.DuckDBPyConnection,
+    stored: Source,
+    join_keys: Sequence[str],
+    features: Sequence[str],
+    start: datetime | None,
+    end: datetime | None,
+    latest: bool,
+) -> pa.Table:
+    """The source's rows with start ≤ time ≤ end; with ``latest`` the newest one of each key."""
+    names = [*join_keys, *features, stored.timestamp, *([stored.created] if stored.created else [])]
+    at = quote(stored.timestamp)
+    within = [f"{at} {sign} {_time(each)}" for sign, each in ((">=", start), ("<=", end)) if each is not None]
+    sql = f"SELECT {', '.join(map(quote, names))} FROM {stored.relation} WHERE {' AND '.join(within) or 'true'}"
+    if latest:
+        order = f"{at} DESC" + (f", {quote(stored.created)} DESC" if stored.created else "")
+        by = f"PARTITION BY {', '.join(map(quote, join_keys))} " if join_keys else ""
+        sql += f" QUALIFY row_number() OVER ({by}ORDER BY {order}) = 1"
+    return connection.sql(sql).to_arrow_table()
+
+
+def _time(at: datetime) -> str:
+    utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return f"'{utc.isoformat()}'::TIMESTAMPTZ"

@@ -1,0 +1,203 @@
+"""Feast's offline store of the appliance: windowed views from the lake's change tables, other views from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import duckdb
+import msgspec
+import pandas as pd
+import pyarrow as pa
+from feast.data_source import DataSource
+from feast.feature_view import FeatureView
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+
+from appliance import context
+from appliance.parts.base import Context
+from stream_jobs import plan
+from stream_jobs.errors import OfflineStoreError
+from stream_jobs.lake import schema
+from stream_jobs.lake.reading import Limits, connect, scan
+from stream_jobs.offline.frame import EVENT_TIMESTAMP, Frame
+from stream_jobs.offline.job import ApplianceRetrievalJob
+from stream_jobs.offline.join import window_features
+from stream_jobs.offline.plain import asof_features, rows_between, source
+
+
+class ApplianceOfflineStoreConfig(FeastConfigBaseModel):
+    """memory_mib, threads: what one retrieval may use in DuckDB; beyond the memory it spills to disk."""
+
+    type: Literal["stream_jobs.offline.store.ApplianceOfflineStore"] = "stream_jobs.offline.store.ApplianceOfflineStore"
+    memory_mib: int = 1024
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A view of Feast's and the features asked of it; prefix: its name in references and in full feature names."""
+
+    view: FeatureView
+    features: tuple[str, ...]
+    prefix: str
+
+    @property
+    def join_keys(self) -> dict[str, str]:
+        """The view's key → the frame's column."""
+        keys = [column.name for column in self.view.entity_columns]
+        return {key: self.view.projection.join_key_map.get(key, key) for key in keys}
+
+
+class ApplianceOfflineStore(OfflineStore):
+    """Point-in-time joins in DuckDB over the lake. See ``frame`` for what the columns of an entity frame mean."""
+
+    supports_filter_by_created_timestamp = True
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
+        **kwargs: Any,
+    ) -> RetrievalJob:
+        """The frame's rows, in their order, with a column a feature. Raises OfflineStoreError."""
+        frame = Frame(entity_df, filter_by_created_timestamp)
+        asked = [_asked(view, feature_refs) for view in feature_views]
+        here = context.current()
+
+        def compute() -> pa.Table:
+            with _connect(here, config) as connection:
+                columns = _features(here, config, connection, asked, frame, filter_by_created_timestamp)
+            return _result(frame, columns, full_feature_names)
+
+        metadata = RetrievalMetadata(feature_refs, [name for name in frame.names if name != EVENT_TIMESTAMP])
+        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        return ApplianceRetrievalJob(compute, str(config.repo_path), full_feature_names, on_demand, metadata)
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The newest row of each key with start ≤ time ≤ end."""
+        return _pull(config, data_source, join_key_columns, feature_name_columns, start_date, end_date, latest=True)
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """Every row with start ≤ time ≤ end."""
+        return _pull(config, data_source, join_key_columns, feature_name_columns, start_date, end_date, latest=False)
+
+
+def _connect(here: Context, config: RepoConfig) -> duckdb.DuckDBPyConnection:
+    limits = config.offline_store
+    return connect(here.run("offline-store"), Limits(limits.memory_mib, limits.threads))
+
+
+def _asked(view: FeatureView, feature_refs: Sequence[str]) -> _Asked:
+    prefix: str = view.projection.name_to_use()  # type: ignore[no-untyped-call]
+    features = [ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == prefix]
+    return _Asked(view, tuple(features), prefix)
+
+
+def _features(
+    here: Context,
+    config: RepoConfig,
+    connection: duckdb.DuckDBPyConnection,
+    asked: Sequence[_Asked],
+    frame: Frame,
+    known_by_then: bool,
+) -> dict[tuple[str, str], pa.ChunkedArray]:
+    """(view's name in references, feature) → its column."""
+    scenario = plan.read(here.layout.plan_file)
+    windowed = {view.name: view for view in scenario.views}
+    row_views = {name for service in scenario.services for name in service.row_views}
+    columns: dict[tuple[str, str], pa.ChunkedArray] = {}
+    for each in asked:
+        if each.view.name in windowed:
+            view = _only(windowed[each.view.name], each.features)
+            table = _table(scenario, view)
+            path = here.layout.lake / here.names.lake_changes(view.source, view.table)
+            rows, questions = frame.questions(view, each.join_keys, view.name in row_views, "offline_questions")
+            connection.register("offline_questions", rows)
+            answers = window_features(connection, view, table, scan(path, schema.changes(table)), questions)
+        elif getattr(each.view, "aggregations", None):
+            raise OfflineStoreError(
+                "offline.no_view", f"view {each.view.name!r} has windows but is not in the plan",
+                hint="appliance features apply",
+            )  # fmt: skip
+        else:
+            stored = source(each.view.batch_source, str(config.repo_path))
+            connection.register("offline_questions", frame.asked(each.join_keys.values()))
+            ttl_us = int(each.view.ttl.total_seconds() * 1_000_000) if each.view.ttl else 0
+            answers = asof_features(
+                connection, stored, each.join_keys, each.features, ttl_us, "offline_questions", known_by_then
+            )
+        connection.unregister("offline_questions")
+        columns.update(((each.prefix, feature), answers[feature]) for feature in each.features)
+    return columns
+
+
+def _only(view: plan.View, features: Sequence[str]) -> plan.View:
+    """The view with the features asked for."""
+    known = {feature.name: feature for feature in view.features}
+    if unknown := [name for name in features if name not in known]:
+        raise OfflineStoreError("offline.no_feature", f"view {view.name!r} has no {unknown}, only {sorted(known)}")
+    return msgspec.structs.replace(view, features=tuple(known[name] for name in features))
+
+
+def _table(scenario: plan.Plan, view: plan.View) -> plan.CapturedTable:
+    for table in scenario.tables:
+        if (table.source, table.table) == (view.source, view.table):
+            return table
+    raise OfflineStoreError("offline.no_table", f"the plan captures no {view.table} of {view.source}")
+
+
+def _result(frame: Frame, columns: Mapping[tuple[str, str], pa.ChunkedArray], full_names: bool) -> pa.Table:
+    result = frame.rows
+    for (prefix, feature), values in columns.items():
+        result = result.append_column(f"{prefix}__{feature}" if full_names else feature, values)
+    return result
+
+
+def _pull(
+    config: RepoConfig,
+    data_source: DataSource,
+    join_keys: list[str],
+    features: list[str],
+    start: datetime | None,
+    end: datetime | None,
+    latest: bool,
+) -> RetrievalJob:
+    here = context.current()
+
+    def compute() -> pa.Table:
+        with _connect(here, config) as connection:
+            stored = source(data_source, str(config.repo_path))
+            return rows_between(connection, stored, join_keys, features, start, end, latest)
+
+    return ApplianceRetrievalJob(compute, str(config.repo_path))
