@@ -66,7 +66,19 @@ def up(context: Context, parts: Mapping[str, Part], say: Say) -> dict[str, float
         return time.monotonic() - began
 
     needs = {name: set(part.needs) & parts.keys() for name, part in parts.items()}
+    want(context, wanted(context) | parts.keys())
     return _in_order(needs, start, (os.cpu_count() or 1) + 1)
+
+
+def wanted(context: Context) -> set[str]:
+    """Names of the parts that should run: started by ``up`` and not stopped by ``down`` since."""
+    path = context.layout.run / "wanted.json"
+    return msgspec.json.decode(path.read_bytes(), type=set[str]) if path.exists() else set()
+
+
+def want(context: Context, names: set[str]) -> None:
+    """Remember which parts should run, so that the keeper can bring them back."""
+    write_private(context.layout.run / "wanted.json", msgspec.json.encode(sorted(names)).decode())
 
 
 def start_one(context: Context, supervisor: Supervisor, part: Part, say: Say) -> None:
@@ -140,6 +152,7 @@ def down(context: Context, parts: Mapping[str, Part], say: Say, everything: bool
     Raises PartError naming the processes if any of ours is left.
     """
     supervisor = Supervisor(context)
+    want(context, set() if everything else wanted(context) - parts.keys())
 
     def stop(name: str) -> float:
         began = time.monotonic()

@@ -65,8 +65,16 @@ def connectors(context: Context, seconds: float = 30.0) -> dict[str, dict[str, A
 
 
 def put(context: Context, name: str, config: Mapping[str, str]) -> None:
-    """Create the connector or give it this configuration; it starts by itself."""
-    _call(context, "PUT", f"/connectors/{quote(name, safe='')}/config", body=dict(config), seconds=90)
+    """Create the connector or give it this configuration; it starts by itself.
+
+    Unless ``config`` says otherwise, a topic that is missing is created: without that, the first record for a topic
+    that nobody has made would hold up all others, and nothing would say so.
+    """
+    creation = {
+        "topic.creation.default.replication.factor": "1",
+        "topic.creation.default.partitions": str(context.settings.kafka.partitions),
+    }
+    _call(context, "PUT", f"/connectors/{quote(name, safe='')}/config", body=creation | dict(config), seconds=90)
 
 
 def config(context: Context, name: str) -> dict[str, str] | None:

@@ -43,6 +43,8 @@ Configuration:
       - {name: kafka.authorizer.logger, level: WARN}
       - {name: org.reflections, level: ERROR}
       - {name: org.apache.kafka.clients, level: WARN}
+      - {name: org.apache.kafka.connect.runtime.rest.RestServer, level: WARN}
+      - {name: org.apache.kafka.controller, level: WARN}
       - {name: org.apache.kafka.common.config.AbstractConfig, level: WARN}
 """
 
@@ -102,6 +104,7 @@ class Kafka(BasePart):
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "log.cleaner.dedupe.buffer.size": "16777216",
+            "log.retention.hours": str(24 * context.settings.kafka.cdc_retention_days),
             "log.segment.bytes": "268435456",
         }  # fmt: skip
 

@@ -66,7 +66,7 @@ def _rights(tenant: str) -> dict[str, _Rights]:
     cdc, edits, requests = f"{tenant}.cdc.", f"{tenant}.edits.", f"{tenant}.requests."
     predictions, feedback, alerts = f"{tenant}.predictions.", f"{tenant}.feedback.", f"{tenant}.alerts"
     return {
-        "connect": _Rights(owns=(cdc, f"{tenant}.connect.", "__debezium-heartbeat.")),
+        "connect": _Rights(owns=(cdc, f"{tenant}.connect.")),
         "flink": _Rights(reads=(cdc,), writes=(edits,)),
         "marker": _Rights(reads=(cdc,), writes=(cdc,)),
         "writer-redis": _Rights(sees=(cdc,), reads=(edits,)),
