@@ -45,7 +45,7 @@ class Patience:
         self._failing_since: dict[str, float] = {}
 
     def overdue(self, parts: Mapping[str, Part], reasons: Mapping[str, str], now: float) -> list[str]:
-        """Parts to start again. reasons: name → "" if ready, else why not. A part is only blamed if its needs are ready."""
+        """Parts to start again. reasons: name → "" if ready, else why not. A part whose needs fail is not blamed."""
         found = []
         for name, part in parts.items():
             if not reasons[name] or any(reasons.get(need) for need in part.needs):

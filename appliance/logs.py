@@ -44,4 +44,6 @@ def setup(process: str, level: int = logging.INFO) -> logging.Logger:
     handler.setFormatter(JsonFormatter(process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    for chatty in ("httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return logging.getLogger(process)
