@@ -149,10 +149,10 @@ class RowLayout:
             high, low = halves(edit.position)
         except ValueError:
             raise EditError("edit.position", f"a position has 32 hex digits, got {edit.position[:60]!r}") from None
-        if len(edit.position) != 32 or not INT64_MIN < edit.event_time <= INT64_MAX or edit.sign == 0:
+        if edit.sign == 0 or not all(INT64_MIN < time <= INT64_MAX for time in (edit.event_time, edit.known_at)):
             raise EditError(
-                "edit.shape", "an edit has a position of 32 hex digits, an int64 event time and sign 1 or -1",
-                context={"position": edit.position, "event_time": edit.event_time, "sign": edit.sign},
+                "edit.shape", "an edit has int64 event and commit times, and sign 1 or -1",
+                context={"known_at": edit.known_at, "event_time": edit.event_time, "sign": edit.sign},
             )  # fmt: skip
         nulls, fields, tail = 0, list[int | float](), list[bytes]()
         row_id: int

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,7 +76,7 @@ class ViewReader:
         at = reached.position if reached else positions.ZERO
         cuts = [at if want.position is None else min(at, want.position) for want in wants]
         logs = [self._log(*one) for one in zip(wants, raw, cuts, strict=True)]
-        hands = [self._layout.encode(want.edit) if want.edit else b"" for want in wants]
+        hands = [self._hand(want.edit) if want.edit else b"" for want in wants]
         decoded = self._layout.decode([log.records + hand for log, hand in zip(logs, hands, strict=True)])
         considered, seen = _considered(decoded, wants, cuts, [log.header for log in logs])
         live = fold(decoded.batch, decoded.group, considered)
@@ -95,6 +96,11 @@ class ViewReader:
             )
             for values, known, cut in zip(rows, seen, cuts, strict=True)
         ]
+
+    def _hand(self, edit: Edit) -> bytes:
+        """The row in hand as a record. One that has no id yet is given any: see ``_considered``."""
+        nameless = not edit.row_id and self._layout.integer_ids
+        return self._layout.encode(msgspec.structs.replace(edit, row_id="0") if nameless else edit)
 
     def _log(self, want: Want, raw: bytes | None, cut: str) -> _Log:
         if raw is None or want.entity is None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance import position as positions
 from appliance.records import Edit
 from stream_jobs.plan import Column
 from stream_jobs.windows.values import exact, row_number
@@ -47,8 +48,9 @@ class EditBatch:
 
 
 def halves(position: str) -> tuple[int, int]:
-    """A position's two halves as unsigned 64-bit integers."""
-    return int(position[:16], 16), int(position[16:], 16)
+    """A position's two halves as unsigned 64-bit integers. Raises ValueError unless it has 32 hex digits."""
+    raw = positions.pack(position)
+    return int.from_bytes(raw[:8]), int.from_bytes(raw[8:])
 
 
 def row_keys(ids: Sequence[str], integer: bool) -> NDArray[np.int64]:
@@ -75,12 +77,12 @@ def batch(columns: Sequence[Column], edits: Sequence[Edit], integer_ids: bool) -
 
     Raises EditError for a value that does not fit its column.
     """
-    positions = [halves(edit.position) for edit in edits]
+    places = [halves(edit.position) for edit in edits]
     return EditBatch(
         sign=np.array([edit.sign for edit in edits], np.int8),
         row_id=row_keys([edit.row_id for edit in edits], integer_ids),
-        high=np.array([high for high, _ in positions], np.uint64),
-        low=np.array([low for _, low in positions], np.uint64),
+        high=np.array([high for high, _ in places], np.uint64),
+        low=np.array([low for _, low in places], np.uint64),
         event_time=np.array([edit.event_time for edit in edits], np.int64),
         columns={c.name: series(c, [exact(c, edit.columns.get(c.name)) for edit in edits]) for c in columns},
     )

@@ -68,7 +68,9 @@ def histories(draw: st.DrawFn) -> dict[str, list[Edit]]:
             table[row_id] = before
             continue
         if before is not None:
-            logs[before.entity].append(Edit(-1, position, step, before.entity, row_id, before.event_time, False, before.columns))
+            logs[before.entity].append(
+                Edit(-1, position, step, before.entity, row_id, before.event_time, False, before.columns)
+            )
         if before is None or draw(st.booleans()):
             entity = draw(st.sampled_from(ENTITIES))
             after = Edit(1, position, step, entity, row_id, draw(TIMES), False, draw(COLUMN_VALUES))

@@ -22,7 +22,8 @@ def test_decimals_become_scaled_integers(value, wanted):
 
 
 @pytest.mark.parametrize(
-    "value", ["1.234", "", "x", "NaN", "Infinity", True, "92233720368547758.08", "1E+400", float("nan"), "١٢", ".", "--1"]
+    "value",
+    ["1.234", "", "x", "NaN", "Infinity", True, "92233720368547758.08", "1E+400", float("nan"), "١٢", ".", "--1"],
 )
 def test_what_is_no_such_decimal_is_refused(value):
     with pytest.raises(EditError):

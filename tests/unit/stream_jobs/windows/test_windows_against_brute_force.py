@@ -35,9 +35,11 @@ def same(got: object, wanted: object, function: str) -> bool:
     return got == wanted and (got is None) == (wanted is None) and isinstance(got, bool) == isinstance(wanted, bool)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(histories(), st.lists(st.tuples(st.sampled_from(ENTITIES), CUTS, TIMES), min_size=1, max_size=5))
-def test_every_function_of_many_reads_at_once(history: dict[str, list[Edit]], reads: list[tuple[str, str, int]]) -> None:
+def test_every_function_of_many_reads_at_once(
+    history: dict[str, list[Edit]], reads: list[tuple[str, str, int]]
+) -> None:
     values = computed([(history[entity], cut, as_of) for entity, cut, as_of in reads])
     for place, (entity, cut, as_of) in enumerate(reads):
         for feature in FEATURES:
@@ -46,7 +48,7 @@ def test_every_function_of_many_reads_at_once(history: dict[str, list[Edit]], re
             assert same(got, wanted, feature.function), (feature, got, wanted)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(), st.randoms(use_true_random=False), CUTS, TIMES)
 def test_order_and_repeats_change_nothing(history: dict[str, list[Edit]], random, cut: str, as_of: int) -> None:
     log = history["a"]
