@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,21 +27,9 @@ def submit(context: Context, jobs: Sequence[tuple[Job, Path | None]]) -> dict[st
     requests = [
         {"name": job.name, "sql": job.view.sql, "options": _options(context, job, restore)} for job, restore in jobs
     ]
-    configuration = context.run("flink") / "client"
-    flink.write_configuration(configuration, {"env.java.opts.all": flink.opened()})
-    environment = os.environ | flink.client_environment(context, configuration)
-    environment |= {"PYTHONPATH": str(context.layout.code), "JVM_ARGS": f"-Xmx{_CLIENT_HEAP_MIB}m"}
     try:
-        done = subprocess.run(
-            [context.python("streaming"), "-m", "stream_jobs.flink.submit"],
-            input=json.dumps(requests),
-            env=environment,
-            cwd=configuration,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(prefix="flink-client-") as folder:
+            done = _run(context, Path(folder), json.dumps(requests))
     except subprocess.TimeoutExpired as error:
         raise FlinkJobError(
             "flink.submit_timeout", f"submitting {[job.name for job, _ in jobs]} took more than {_TIMEOUT_SECONDS} s",
@@ -57,6 +46,22 @@ def submit(context: Context, jobs: Sequence[tuple[Job, Path | None]]) -> dict[st
     return {answer["name"]: answer["job"] for answer in answers}
 
 
+def _run(context: Context, folder: Path, requests: str) -> subprocess.CompletedProcess[str]:
+    flink.write_configuration(folder, {"env.java.opts.all": flink.opened()})
+    environment = os.environ | flink.client_environment(context, folder)
+    environment |= {"PYTHONPATH": str(context.layout.code), "JVM_ARGS": f"-Xmx{_CLIENT_HEAP_MIB}m"}
+    return subprocess.run(
+        [context.python("streaming"), "-m", "stream_jobs.flink.submit"],
+        input=requests,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
 def _options(context: Context, job: Job, restore: Path | None) -> dict[str, str]:
     options = {
         "execution.target": "remote",
@@ -64,6 +69,7 @@ def _options(context: Context, job: Job, restore: Path | None) -> dict[str, str]
         "rest.port": str(context.port(Port.FLINK_REST)),
         "pipeline.name": job.name,
         "parallelism.default": str(context.settings.flink.parallelism),
+        "pipeline.object-reuse": "true",
         "table.local-time-zone": "UTC",
         "execution.checkpointing.interval": f"{context.settings.flink.checkpoint_interval_ms} ms",
         "execution.checkpointing.dir": job.checkpoints.as_uri(),
