@@ -90,20 +90,32 @@ class Record:
         ) + "\n"  # fmt: skip
 
 
+_COMMAND = """#!/bin/sh
+# Written by the installer.
+{home}
+export PYTHONPATH={code} PYTHONDONTWRITEBYTECODE=1
+[ "$(id -u)" = 0 ] || exec {python} -P -s -m appliance "$@"
+export HOME={data} USER={user} LOGNAME={user}
+set -- setpriv --reuid {user} --regid {user} --init-groups {python} -P -s -m appliance "$@"
+grep -q '^[^ ]* / ' /proc/self/mounts && exec "$@"
+# In a chroot "/" is not a mount point, and Java cannot tell which file system a folder is on. So what is started from
+# here gets a mount namespace in which "/" is one: itself, mounted over /proc (private first, so it stays there).
+exec unshare --mount --propagation unchanged sh -c '
+  mount --make-rprivate /proc && mount --rbind / /proc &&
+    exec chroot /proc sh -c "cd \\"\\$0\\"; exec \\"\\$@\\"" "$PWD" "$@"
+' sh "$@"
+"""
+
+
 def command_text(layout: Layout, home: Path | None, python: Path) -> str:
     """The `appliance` command: as root it becomes the system user; it finds our code and nothing else of Python's."""
-    # A sub-command may replace this process; so does the shell here.
-    start = f'{shlex.quote(str(python))} -P -s -m appliance "$@"'
-    return f"""#!/bin/sh
-# Written by the installer.
-{f"export APPLIANCE_HOME={shlex.quote(str(home))}" if home else "unset APPLIANCE_HOME"}
-export PYTHONPATH={shlex.quote(str(layout.code))} PYTHONDONTWRITEBYTECODE=1
-if [ "$(id -u)" = 0 ]; then
-  export HOME={shlex.quote(str(layout.data))} USER={SYSTEM_USER} LOGNAME={SYSTEM_USER}
-  exec setpriv --reuid {SYSTEM_USER} --regid {SYSTEM_USER} --init-groups {start}
-fi
-exec {start}
-"""
+    return _COMMAND.format(
+        home=f"export APPLIANCE_HOME={shlex.quote(str(home))}" if home else "unset APPLIANCE_HOME",
+        code=shlex.quote(str(layout.code)),
+        data=shlex.quote(str(layout.data)),
+        python=shlex.quote(str(python)),
+        user=SYSTEM_USER,
+    )
 
 
 def _write(path: Path, text: str, mode: int) -> None:
