@@ -34,8 +34,8 @@ def refresh(connection: duckdb.DuckDBPyConnection, table: CapturedTable, changes
         return 0
     new = _new(merged)
     from_changes = scan(changes, schema.changes(table), source.version())
-    found = connection.execute(f"SELECT max(position) FROM {from_changes} WHERE op = 't' AND {new}").fetchone()
-    truncated: str | None = found[0] if found else None
+    truncates = connection.execute(f"SELECT max(position) FROM {from_changes} WHERE op = 't' AND {new}")
+    truncated: str | None = truncates.fetchall()[0][0]
     keys = _newest(connection, table, f"{from_changes} WHERE op <> 't' AND {new}", truncated)
     properties = CommitProperties(app_transactions=[Transaction(name, version) for name, version in behind.items()])
     columns = schema.state(table)
@@ -74,15 +74,13 @@ def _newest(connection: duckdb.DuckDBPyConnection, table: CapturedTable, new: st
         QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY position DESC, op = 'd') = 1
         """
     )
-    counted = connection.execute("SELECT count(*) FROM state_newest").fetchone()
-    return int(counted[0]) if counted else 0
+    return int(connection.execute("SELECT count(*) FROM state_newest").fetchall()[0][0])
 
 
 def _any_stored(connection: duckdb.DuckDBPyConnection, table: CapturedTable, state: Path) -> bool:
     keys = ", ".join(quote(key) for key in table.primary_key)
     stored = scan(state, schema.state(table))
-    found = connection.execute(f"SELECT 1 FROM {stored} SEMI JOIN state_newest USING ({keys}) LIMIT 1").fetchone()
-    return found is not None
+    return bool(connection.execute(f"SELECT 1 FROM {stored} SEMI JOIN state_newest USING ({keys}) LIMIT 1").fetchall())
 
 
 def _merge(

@@ -87,8 +87,8 @@ def _questions(connection: duckdb.DuckDBPyConnection, view: View, table: Capture
 def _versions(connection: duckdb.DuckDBPyConnection, view: View, table: CapturedTable, changes: str) -> None:
     """``window_versions``: the row versions that some question can see, with the bucket of their event time."""
     longest = longest_us(view)
-    bounds = connection.execute("SELECT min(as_of), max(as_of) FROM window_questions").fetchone()
-    first, last = bounds if bounds and bounds[0] is not None else (0, 0)
+    bounds = "SELECT coalesce(min(as_of), 0), coalesce(max(as_of), 0) FROM window_questions"
+    first, last = connection.execute(bounds).fetchall()[0]
     keys = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     sql = versions_sql(
         view, table, changes, f"(SELECT DISTINCT {keys} FROM window_questions)", Span(first - longest, last)
