@@ -98,7 +98,7 @@ class PartDownError(GatewayError):
     def __init__(self, part: str, cause: Any) -> None:
         super().__init__(
             f"{part}.unavailable",
-            f"{part} does not answer: {cause}",
+            f"{part} does not answer: {str(cause)[:200]}",
             context={"part": part},
             hint=f"appliance status {part}; appliance logs {part}",
         )

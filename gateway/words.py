@@ -15,6 +15,7 @@ _FUNCTIONS = {
     "last": "Last {column}",
     "last_n": "Last values of {column}",
 }
+_FLAG = "is_"
 _UNITS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"))
 
 
@@ -36,6 +37,8 @@ def window(width_us: int) -> str:
 def _aggregate(feature: WindowFeature, rows: str) -> str:
     if feature.function == "count":
         return f"Number of {rows}" if feature.column is None else f"Number of {rows} with {_noun(feature.column)}"
+    if feature.function == "mean" and (feature.column or "").startswith(_FLAG):
+        return f"Share of {rows} that are {_noun((feature.column or '').removeprefix(_FLAG))}"
     return _FUNCTIONS[feature.function].format(column=_noun(feature.column or rows))
 
 

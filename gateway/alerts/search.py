@@ -13,6 +13,7 @@ from appliance.records import FeatureValue, Value
 
 MOST_SHOWN = 200
 DEEPEST = 10_000
+_NEWEST_FIRST: list[dict[str, str]] = [{"as_of_us": "desc"}, {"alert_id": "asc"}]
 
 
 class AlertView(msgspec.Struct, frozen=True):
@@ -92,20 +93,73 @@ def query(question: Question) -> dict[str, Any]:
         "size": question.limit,
         "track_total_hits": True,
         "query": {"bool": wanted},
-        "sort": [{"as_of_us": "desc"}, {"alert_id": "asc"}],
+        "sort": _NEWEST_FIRST,
         "aggs": {
-            "by_day": {
-                "date_histogram": {
-                    "field": "as_of",
-                    "calendar_interval": "day",
-                    "time_zone": question.zone,
-                    "format": "yyyy-MM-dd",
-                    "min_doc_count": 1,
-                }
-            },
+            "by_day": _by_day(question.zone),
             "by_kind": {"terms": {"field": "kind", "size": 50}},
             "by_decision": {"terms": {"field": "decision", "size": 10}},
         },
+    }
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """What the console shows of alerts. today, week: kind → how many. by_day: day → how many."""
+
+    today: dict[str, int]
+    week: dict[str, int]
+    by_day: dict[str, int]
+    latest: list[AlertView]
+
+
+def overview(
+    client: Any,
+    names: Names,
+    services: tuple[str, ...],
+    since: tuple[int, int, int],
+    until: int,
+    zone: str,
+    latest: int,
+) -> Overview:
+    """In one search: the newest alerts, and counts from the begins of today, the week and the days shown (µs UTC)."""
+    today, week, first = since
+    kinds = {"terms": {"field": "kind", "size": 50}}
+
+    def within(begin: int, groups: dict[str, Any]) -> dict[str, Any]:
+        return {"filter": {"range": {"as_of_us": {"gte": begin, "lt": until}}}, "aggs": {"groups": groups}}
+
+    answer = _search(
+        client,
+        names,
+        services,
+        {
+            "size": latest,
+            "sort": _NEWEST_FIRST,
+            "aggs": {"today": within(today, kinds), "week": within(week, kinds), "days": within(first, _by_day(zone))},
+        },
+    )
+    groups = answer.get("aggregations")
+    counts = {name: _counts(groups[name]["groups"]["buckets"]) if groups else {} for name in ("today", "week", "days")}
+    return Overview(counts["today"], counts["week"], counts["days"], [_view(hit) for hit in answer["hits"]["hits"]])
+
+
+def _search(client: Any, names: Names, services: tuple[str, ...], body: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = client.search(
+        index=",".join(names.alert_index(service) for service in services),
+        body=body,
+        params={"ignore_unavailable": "true", "allow_no_indices": "true"},
+    )
+    return found
+
+
+def _by_day(zone: str) -> dict[str, Any]:
+    return {
+        "date_histogram": {
+            "field": "as_of",
+            "calendar_interval": "day",
+            "time_zone": zone,
+            "format": "yyyy-MM-dd",
+            "min_doc_count": 1,
+        }
     }
 
 
@@ -122,11 +176,7 @@ def _counts(buckets: list[dict[str, Any]]) -> dict[str, int]:
 
 def ask(client: Any, names: Names, question: Question) -> AlertPage:
     """The alerts that answer a question. ``client``: opensearch-py. Services without an alert yet have none."""
-    answer = client.search(
-        index=",".join(names.alert_index(service) for service in question.services),
-        body=query(question),
-        params={"ignore_unavailable": "true", "allow_no_indices": "true"},
-    )
+    answer = _search(client, names, question.services, query(question))
     found, groups = answer["hits"], answer.get("aggregations")
     return AlertPage(
         total=found["total"]["value"],

@@ -70,6 +70,16 @@ class AlertDesk:
         except FAILURES as error:
             raise PartDownError("opensearch", error) from error
 
+    def overview(
+        self, services: tuple[str, ...], since: tuple[int, int, int], until: int, zone: str
+    ) -> search.Overview:
+        if not services:
+            return search.Overview({}, {}, {}, [])
+        try:
+            return search.overview(self._client, self._names, services, since, until, zone, _LATEST)
+        except FAILURES as error:
+            raise PartDownError("opensearch", error) from error
+
 
 def _begin(day: date, zone: ZoneInfo) -> int:
     return round(datetime.combine(day, time(), zone).timestamp()) * 1_000_000
@@ -80,40 +90,30 @@ def summary(serving: Serving, desk: AlertDesk, counts: Counts, watch: Watch, ser
     zone = ZoneInfo(serving.plan.time_zone)
     now_us = serving.now_us()
     today = datetime.fromtimestamp(now_us / 1e6, zone).date()
+    week = today - timedelta(days=today.weekday())
     days = [(today - timedelta(days=back)) for back in reversed(range(_DAYS_SHOWN))]
     scored = counts.read(services, [day.isoformat() for day in days])
+    begins = (_begin(today, zone), _begin(week, zone), _begin(days[0], zone))
+    alerts = desk.overview(services, begins, _begin(today + timedelta(days=1), zone), serving.plan.time_zone)
 
-    def figures(since: date) -> Figures:
-        page = desk.ask(
-            search.Question(
-                services, from_us=_begin(since, zone), to_us=_begin(today + timedelta(days=1), zone), limit=0,
-                zone=serving.plan.time_zone,
-            )
-        )  # fmt: skip
+    def figures(since: date, by_kind: dict[str, int]) -> Figures:
         counters = [scored[day.isoformat()] for day in days if day >= since]
         ways = {way: sum(c[f"way:{way}"] for c in counters) for way in ("cdc", "http", "kafka")}
-        return Figures(sum(c[SCORED] for c in counters), page.total, ways, page.by_kind)
+        return Figures(sum(c[SCORED] for c in counters), sum(by_kind.values()), ways, by_kind)
 
-    recent = desk.ask(
-        search.Question(
-            services, from_us=_begin(days[0], zone), to_us=_begin(today + timedelta(days=1), zone), limit=0,
-            zone=serving.plan.time_zone,
-        )
-    )  # fmt: skip
-    latest = desk.ask(search.Question(services, limit=_LATEST, zone=serving.plan.time_zone))
     state = watch.now()
     return Summary(
         running=state.running,
         sentence=state.sentence,
         clock=datetime.fromtimestamp(now_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         time_zone=serving.plan.time_zone,
-        today=figures(today),
-        week=figures(today - timedelta(days=today.weekday())),
+        today=figures(today, alerts.today),
+        week=figures(week, alerts.week),
         days=[
-            DayFigures(day.isoformat(), scored[day.isoformat()][SCORED], recent.by_day.get(day.isoformat(), 0))
+            DayFigures(day.isoformat(), scored[day.isoformat()][SCORED], alerts.by_day.get(day.isoformat(), 0))
             for day in days
         ],
-        latest=latest.alerts,
+        latest=alerts.latest,
     )
 
 

@@ -33,6 +33,7 @@ from stream_jobs.online.hbase_read import HBaseHistory
 
 USER = "gateway"
 _MOST_BODY_BYTES = 8 << 20
+_SEARCH_SECONDS = 10.0
 
 
 def _openapi() -> OpenAPIConfig:
@@ -41,6 +42,7 @@ def _openapi() -> OpenAPIConfig:
         version=version("feature-appliance"),
         description="Scores rows, finds alerts, says whether the system runs. Errors are RFC 9457 problem details.",
         path="/v1/schema",
+        use_handler_docstrings=True,
         render_plugins=[docs.PagePlugin()],
         security=[{"app": [], "token": []}],
         components=Components(
@@ -63,7 +65,7 @@ def build(context: Context) -> Litestar:
     )
     publisher = Publisher(producer, names, settings.scoring.request_timeout_ms)
     predictor = predict.Predictor(names, settings, serving, publisher, store)
-    desk = alerts.AlertDesk(opensearch.connect(context, USER, settings.scoring.request_timeout_ms / 1000), names)
+    desk = alerts.AlertDesk(opensearch.connect(context, USER, _SEARCH_SECONDS), names)
     watch = status.Watch(context)
     liveness = Liveness(context, USER, store)
     sessions = Sessions(store, Keys(names.tenant), settings.console.session_hours)

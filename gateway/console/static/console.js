@@ -5,6 +5,7 @@ const EVERY_MS = 2000;
 const number = new Intl.NumberFormat("en");
 const byId = (id) => document.getElementById(id);
 let services = [];
+let partWords = {};
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -24,6 +25,7 @@ async function ask(path) {
   const answer = await fetch(path, { headers: { Accept: "application/json" }, credentials: "same-origin" });
   if (answer.status === 401) { location.assign("/login"); throw new Error("the session has ended"); }
   const body = await answer.json();
+  if (answer.status === 503) throw new Error(`${partWords[body.context.part] || body.context.part} does not answer`);
   if (!answer.ok) throw new Error(body.message || `${path}: ${answer.status}`);
   return body;
 }
@@ -31,13 +33,13 @@ async function ask(path) {
 const text = (id, value) => { if (byId(id).textContent !== value) byId(id).textContent = value; };
 const time = (iso) => iso.replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
 
-function showState(summary, status) {
+function showState(status) {
+  partWords = Object.fromEntries(status.parts.map((part) => [part.name, part.does]));
   text("sentence", status.sentence);
   byId("state").dataset.state = status.checked_at === 0 ? "unknown" : status.running ? "good" : "bad";
   byId("part-list").replaceChildren(...status.parts.map((part) => element("li", {},
     element("span", { class: part.ready ? "yes" : "no" }, part.ready ? "✓ " : "✗ "), element("b", {}, part.name),
     ` ${part.does}`, part.ready ? null : element("span", { class: "no" }, ` – ${part.why || part.state}`))));
-  text("clock", time(summary.clock));
 }
 
 function showFigures(summary) {
@@ -84,9 +86,9 @@ function showDays(days) {
 }
 
 function shown(feature) {
-  if (feature.status === "missing") return "never seen";
-  if (feature.value === null) return "nothing known";
-  return typeof feature.value === "number" && !Number.isInteger(feature.value) ? feature.value.toFixed(2) : String(feature.value);
+  if (feature.value === null) return feature.status === "missing" ? "never seen before" : "nothing known";
+  const value = typeof feature.value === "number" && !Number.isInteger(feature.value) ? feature.value.toFixed(2) : String(feature.value);
+  return feature.status === "missing" ? `${value} (never seen before)` : value;
 }
 
 function rowText(name, value, types) {
@@ -126,9 +128,10 @@ function showAlerts(alerts) {
 
 async function refresh() {
   try {
+    showState(await ask("/v1/status"));
     if (services.length === 0) services = await ask("/v1/services");
-    const [summary, status] = await Promise.all([ask("/v1/summary"), ask("/v1/status")]);
-    showState(summary, status);
+    const summary = await ask("/v1/summary");
+    text("clock", time(summary.clock));
     showFigures(summary);
     showKinds(summary.week.by_kind);
     showDays(summary.days);
@@ -138,8 +141,7 @@ async function refresh() {
     document.body.dataset.loaded = "yes";
   } catch (error) {
     byId("trouble").hidden = false;
-    text("trouble", `The figures cannot be shown at the moment: ${error.message}`);
-    byId("state").dataset.state = "bad";
+    text("trouble", `The figures cannot be refreshed at the moment: ${error.message}.`);
   } finally {
     setTimeout(refresh, document.hidden ? 5 * EVERY_MS : EVERY_MS);
   }
