@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 from appliance.errors import ApplianceError
-from installer import code, debian, environments, home, machine, options, plan, scenario
+from installer import boot, code, debian, environments, home, machine, options, plan, scenario
 from installer.options import Options
 from installer.plan import Plan
 from installer.progress import Progress, ask
@@ -65,14 +65,18 @@ def _code_step(settings: Options, tools: CacheTools, progress: Progress) -> bool
     return laid.changed
 
 
-def _start(settings: Options, progress: Progress, changed: bool, ran_before: bool) -> None:
-    """Start every part; after a change of code or parts, stop the old ones first."""
-    if not changed and scenario.running(settings.command):
+def _start(settings: Options, progress: Progress, python: Path, changed: bool, ran_before: bool) -> None:
+    """Start every part, through systemd where it runs; after a change of code or parts, stop the old ones first."""
+    unit = boot.text(settings, python) if boot.wanted(settings) else None
+    if not changed and (unit is None or boot.installed(unit)) and scenario.running(settings.command):
         progress.kept("starting every part")
         return
     with progress.step("starting every part"):
         if ran_before and changed:
             scenario.call(settings.command, ("down",))
+        if unit is not None:
+            boot.install(unit)
+            boot.start()
         scenario.call(settings.command, ("up",))
 
 
@@ -105,7 +109,7 @@ def install(found: Plan) -> None:
         changed = True
         with progress.step("installation record and the appliance command"):
             home.write_record(record)
-    _start(settings, progress, changed, ran_before)
+    _start(settings, progress, envs["serving"] / "bin" / "python", changed, ran_before)
     scenario.run(settings, progress)
     progress.line(f"\n{progress.summary()}")
 
