@@ -167,7 +167,7 @@ def test_edits_markers_and_offsets_are_one_write(log: tuple[RedisLog, Names, Vie
     assert again.load().offsets == {(view.edits_topic, 0): 4}
     assert again.state == own.state
     raw = redis.get(names.redis_edits(view.name, view.version, "7"))
-    assert len(RowLayout.of(plan, view).split(raw[HEADER_BYTES:])) == 2
+    assert len(RowLayout.of(own_plan, view).split(raw[HEADER_BYTES:])) == 2
 
 
 def test_a_writer_that_is_not_where_redis_is_writes_nothing(
