@@ -20,6 +20,7 @@ bind 127.0.0.1
 port {port}
 protected-mode yes
 daemonize no
+set-proc-title no
 dir {data}
 aclfile {acl}
 appendonly yes
@@ -29,6 +30,7 @@ save ""
 maxmemory {max_mib}mb
 maxmemory-policy noeviction
 tcp-keepalive 60
+set-proc-title no
 """
 
 
