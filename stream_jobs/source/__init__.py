@@ -1,0 +1,1 @@
+"""Business databases that are captured: what their administrators must run, the checks, and the connectors."""

@@ -1,0 +1,168 @@
+"""``appliance source add | remove | list | check``."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance import context as contexts
+from appliance.errors import UsageError
+from appliance.parts.base import Context
+from stream_jobs.source import administrator, connector, postgres_sql, record, service
+from stream_jobs.source.record import Source
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verbs."""
+    source = subparsers.add_parser("source", help="business databases whose changes are captured")
+    verbs = source.add_subparsers(dest="source_verb", metavar="VERB", required=True)
+
+    adding = verbs.add_parser("add", help="check a database, capture its tables, wait for the first snapshot")
+    adding.add_argument("name", metavar="NAME", help="alias of the database in every name")
+    place = adding.add_mutually_exclusive_group(required=True)
+    place.add_argument("--url", metavar="URL", help="postgresql://HOST:PORT/DATABASE, without a password")
+    place.add_argument("--sample", action="store_true", help="the sample business database")
+    adding.add_argument("--tables", metavar="A,B", help="schema.table, …; otherwise those of the applied features")
+    adding.add_argument("--print-sql", action="store_true", help="only print what the administrator must run")
+    password = adding.add_mutually_exclusive_group()
+    password.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="the role's password; otherwise one is made"
+    )
+    password.add_argument("--ask-password", action="store_true", help="ask for the role's password")
+    _json(adding, _add)
+
+    removing = verbs.add_parser("remove", help="stop capturing, and take back what was touched")
+    removing.add_argument("name", metavar="NAME")
+    _json(removing, _remove)
+
+    _json(verbs.add_parser("list", help="every source and its connector"), _list)
+
+    checking = verbs.add_parser("check", help="check every point again; exit status 0 if all are well")
+    checking.add_argument("name", metavar="NAME")
+    _json(checking, _check)
+
+
+def _json(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
+    parser.add_argument("--json", action="store_true", help="answer as JSON")
+    parser.set_defaults(run=run)
+
+
+def _teller(arguments: argparse.Namespace) -> Callable[[str], None]:
+    def tell(text: str) -> None:
+        if not arguments.json:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    return tell
+
+
+def _print(arguments: argparse.Namespace, answer: Any, text: str) -> None:
+    sys.stdout.write((json.dumps(answer, default=str) if arguments.json else text) + "\n")
+
+
+def _password(context: Context, arguments: argparse.Namespace, source: Source) -> None:
+    """Keep the password that the administrator chose. Raises UsageError when it is empty or not ASCII."""
+    if arguments.password_file is not None:
+        try:
+            given = arguments.password_file.read_text().strip("\r\n")
+        except OSError as error:
+            raise UsageError("source.password", f"{arguments.password_file}: {error.strerror}") from error
+    elif arguments.ask_password:
+        given = getpass.getpass(f"password of role {source.address.user}: ")
+    else:
+        return
+    if not given or not given.isascii():
+        raise UsageError("source.password", "the password is empty or has characters beyond ASCII")
+    context.secrets.put(source.secret, given)
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    address = administrator.sample_address(context) if arguments.sample else record.parse_address(arguments.url)
+    tables = [table.strip() for table in arguments.tables.split(",") if table.strip()] if arguments.tables else None
+    source = service.describe(context, arguments.name, address, tables, sample=arguments.sample)
+    _password(context, arguments, source)
+    if arguments.print_sql:
+        script = service.administrators_script(context, source)
+        _print(arguments, {"sql": script}, script.rstrip("\n"))
+        return 0
+    report = service.add(context, source, _teller(arguments))
+    _print(
+        arguments,
+        _answer(report) | {"records": report.records},
+        f"{_shown(report)}\n{arguments.name}: {len(source.tables)} tables of {address} are captured, "
+        f"about {report.records} records so far",
+    )
+    return 0
+
+
+def _answer(report: service.Report) -> dict[str, Any]:
+    return {
+        "source": msgspec.to_builtins(report.source),
+        "checks": [asdict(each) for each in report.checks],
+        "wal_growth": [asdict(each) for each in report.growth],
+    }
+
+
+def _shown(report: service.Report) -> str:
+    lines = [
+        f"  {'ok    ' if each.ok else 'FAILED'}  {each.point}: {each.found}"
+        + (f"\n            {each.todo}" * bool(each.todo))
+        for each in report.checks
+    ]
+    if report.growth:
+        lines.append("expected growth of the write-ahead log (reasoned from pg_stat and mean row widths):")
+        lines += [f"  {each.bytes_per_day / 1e6:10.2f} MB a day  {each.what}" for each in report.growth]
+    return "\n".join(lines)
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    source = record.registered(context, arguments.name)
+    undo = None if source.sample else postgres_sql.undo_script(source)
+    left = service.remove(context, source, _teller(arguments))
+    if undo is not None:
+        text = f"the connector and its slot are gone; the administrator of {source.address} now runs:\n\n{undo}"
+    elif left:
+        text = "removed, but the schema is not what it was:\n" + "\n".join(left)
+    else:
+        text = f"removed; the schema of {source.address} is exactly what it was before"
+    _print(arguments, {"removed": source.name, "left": left, "undo_sql": undo}, text)
+    return 1 if left else 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    found = [
+        {
+            "name": source.name,
+            "address": str(source.address),
+            "tables": [table.name for table in source.tables],
+            "sample": source.sample,
+            "running": connector.running(context, source),
+        }
+        for source in record.everyone(context)
+    ]
+    lines = [
+        f"{each['name']:<16} {each['address']}  {'running' if each['running'] else 'NOT running'}  "
+        f"{', '.join(map(str, each['tables']))}"  # type: ignore[call-overload]
+        for each in found
+    ]
+    _print(arguments, found, "\n".join(lines) or "no source; appliance source add NAME --url …")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    source = record.registered(context, arguments.name)
+    report = service.live(context, service.check(context, source))
+    _print(arguments, _answer(report), _shown(report))
+    return 0 if all(each.ok for each in report.checks) else 1
