@@ -18,6 +18,7 @@ from installer.errors import InstallError
 from installer.machine import Check
 
 _TIMEOUT_SECONDS = 30
+MAVEN_PROGRAM = Path("/usr/bin/mvn")
 _PROBE = "pluggy"
 """A small wheel of the tools lock: it is downloaded to see whether the index answers."""
 
@@ -71,7 +72,7 @@ def maven_repository() -> Check:
     """With Maven here: fetch a pom with it. Without: ask the address that Maven's own files name."""
     name, hint = "Maven repository", "see Maven's settings.xml and the network"
     group, artifact, version = maven.PLUGIN.split(":")
-    if Path("/usr/bin/mvn").exists():
+    if MAVEN_PROGRAM.exists():
         expected = "Maven fetches its plugin"
         with tempfile.TemporaryDirectory() as folder:
             try:
