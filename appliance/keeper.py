@@ -65,7 +65,7 @@ def bring_back(context: Context) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in (MARK, PROCESS)}
     with (context.layout.logs / "recovery.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "appliance", "up", *names], env=environment, cwd=context.layout.run,
+            [sys.executable, "-m", "appliance", "up", *names], env=environment, cwd="/",
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
@@ -105,9 +105,9 @@ def main() -> None:
             bring_back(context)
             return
         try:
+            alive.touch(store, context.names, NAME)
             if look % _ASK_EVERY == 0:
                 mend(context, patience)
-            alive.touch(store, context.names, NAME)
         except (ApplianceError, redis.RedisError, OSError) as error:
             _log.warning("a round of looking failed", exc_info=error)
         look += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import launch
+from appliance import orphans
 from appliance.errors import ApplianceError, NotReadyError, PartError
 from appliance.parts.base import Context, Part
 from appliance.supervisor import Supervisor, write_private
@@ -57,7 +56,7 @@ def up(context: Context, parts: Mapping[str, Part], say: Say) -> dict[str, float
     """
     supervisor = Supervisor(context)
     if supervisor.pid() is None:
-        end_orphans(context, say)
+        orphans.end(context, say)
         supervisor.start()
 
     def start(name: str) -> float:
@@ -118,8 +117,11 @@ def _wait_ready(context: Context, supervisor: Supervisor, part: Part, say: Say) 
             except NotReadyError as error:
                 reason = error.message
             else:
-                note_ready(context, part.name, state.pid)
-                return
+                still = supervisor.state(part.name)
+                if still and still.state == "RUNNING" and still.pid == state.pid:
+                    note_ready(context, part.name, state.pid)
+                    return
+                reason = "it has answered, but its process has not lasted a second yet"
         now = time.monotonic()
         if now - began > part.ready_timeout_seconds:
             raise NotReadyError(
@@ -164,7 +166,7 @@ def down(context: Context, parts: Mapping[str, Part], say: Say, everything: bool
         _in_order(needed_by, stop, len(parts) or 1)
     if everything:
         supervisor.shutdown()
-        end_orphans(context, say)
+        orphans.end(context, say)
 
 
 def stop_one(context: Context, supervisor: Supervisor, part: Part, say: Say) -> None:
@@ -181,23 +183,6 @@ def stop_one(context: Context, supervisor: Supervisor, part: Part, say: Say) -> 
     say(part.name, "stopping")
     supervisor.end(part.name)
     say(part.name, f"stopped after {time.monotonic() - began:.1f} s")
-
-
-def end_orphans(context: Context, say: Say) -> None:
-    """End what carries this appliance's mark but no supervisord looks after. Raises PartError if something stays."""
-    mark = str(context.layout.etc)
-    for sent, seconds in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
-        orphans = launch.marked(mark)
-        for pid in orphans:
-            say("orphans", f"ending process {pid} ({sent.name})")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, sent)
-        deadline = time.monotonic() + seconds
-        while launch.marked(mark) and time.monotonic() < deadline:
-            time.sleep(0.1)
-    left = launch.marked(mark)
-    if left:
-        raise PartError("lifecycle.left", f"processes {left} do not end", hint=f"kill -9 {' '.join(map(str, left))}")
 
 
 def log_tail(context: Context, name: str, lines: int = 15) -> list[str]:

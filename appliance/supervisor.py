@@ -56,7 +56,7 @@ command={python} -I -S {launch} {wanted}
 directory={run}
 autostart=false
 autorestart=true
-startsecs=2
+startsecs=1
 startretries=1000000
 stopsignal={signal}
 stopwaitsecs={wait}
@@ -159,6 +159,7 @@ class Supervisor:
             "command": process.command,
             "environment": environment_of(self._context, name, process.environment),
             "directory": str(process.directory or self._run),
+            "stop_signal": process.stop_signal.name,
         }
         folder = self._run / "programs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
