@@ -52,6 +52,11 @@ def feast(context: Context, arguments: Sequence[str], *, quiet: bool = False) ->
     return subprocess.run(command, env=environment, capture_output=quiet, text=True, check=False)
 
 
+def _without(text: str, password: str) -> list[str]:
+    """The last 30 lines, the registry's password struck out: a driver's error may quote its address."""
+    return text.replace(password, "***").splitlines()[-30:]
+
+
 def _compiled(context: Context) -> tuple[plans.Plan, Versions]:
     """Feast takes seconds to import: only the verbs that need it do."""
     from stream_jobs.compiler import compile as compiler
@@ -102,8 +107,8 @@ def _apply(arguments: argparse.Namespace) -> int:
     if said.returncode:
         raise CompileError(
             "compile.feast",
-            f"`feast apply` failed: {(said.stderr or said.stdout).strip().splitlines()[-1:]}",
-            context={"log": (said.stdout + said.stderr).splitlines()[-30:]},
+            "`feast apply` failed",
+            context={"log": _without(said.stdout + said.stderr, context.secrets.get("postgres.feast"))},
             hint="appliance feast plan",
         )
     versions.save()
