@@ -86,7 +86,7 @@ class BasePart:
     """Defaults for the verbs most parts leave empty."""
 
     needs: tuple[str, ...] = ()
-    ready_timeout_seconds = 120
+    ready_timeout_seconds = 300
     listens: Port | None = None
     """Its main port, for people to see; None if it has none."""
 

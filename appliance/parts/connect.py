@@ -26,7 +26,7 @@ class Connect(BasePart):
 
     name = "connect"
     needs = ("kafka",)
-    ready_timeout_seconds = 240
+    ready_timeout_seconds = 600
     listens = Port.CONNECT
 
     def prepare(self, context: Context) -> None:

@@ -100,7 +100,7 @@ class _FlinkProcess(BasePart):
 
     name: str
     script: str
-    ready_timeout_seconds = 120
+    ready_timeout_seconds = 300
 
     def folder(self, context: Context) -> Path:
         return context.run("flink") / self.name.removeprefix("flink-")

@@ -17,7 +17,7 @@ class HBase(BasePart):
 
     name = "hbase"
     listens = Port.HBASE_MASTER
-    ready_timeout_seconds = 180
+    ready_timeout_seconds = 300
 
     def prepare(self, context: Context) -> None:
         hbase_site.write(context, context.run(self.name))

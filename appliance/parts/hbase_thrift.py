@@ -23,7 +23,7 @@ class HBaseThrift(BasePart):
     name = "hbase-thrift"
     listens = Port.HBASE_THRIFT
     needs = ("hbase",)
-    ready_timeout_seconds = 120
+    ready_timeout_seconds = 300
 
     def prepare(self, context: Context) -> None:
         hbase_site.write(context, context.run(self.name))

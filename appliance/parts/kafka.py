@@ -53,7 +53,7 @@ class Kafka(BasePart):
     """Ready when a record can be written and read back."""
 
     name = "kafka"
-    ready_timeout_seconds = 180
+    ready_timeout_seconds = 300
     listens = Port.KAFKA
 
     def prepare(self, context: Context) -> None:

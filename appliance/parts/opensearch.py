@@ -98,7 +98,7 @@ class OpenSearch(BasePart):
 
     name = "opensearch"
     listens = Port.OPENSEARCH
-    ready_timeout_seconds = 240
+    ready_timeout_seconds = 600
 
     def prepare(self, context: Context) -> None:
         security.write_certificates(context)

@@ -34,7 +34,7 @@ class PostgresServer(BasePart):
     name: str
     listens: Port
     superuser_secret: str
-    ready_timeout_seconds = 120
+    ready_timeout_seconds = 300
 
     def options(self, context: Context) -> Mapping[str, str]:
         """Settings of ``postgresql.conf`` beyond the common ones, as they are written there."""

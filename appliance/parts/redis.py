@@ -38,7 +38,7 @@ class Redis(BasePart):
     """Ready when a key can be written and read back."""
 
     name = "redis"
-    ready_timeout_seconds = 120
+    ready_timeout_seconds = 300
     listens = Port.REDIS
 
     def prepare(self, context: Context) -> None:

@@ -19,7 +19,7 @@ class Triton(BasePart):
 
     name = "triton"
     needs: tuple[str, ...] = ()
-    ready_timeout_seconds = 120
+    ready_timeout_seconds = 300
 
     def prepare(self, context: Context) -> None:
         context.layout.model_repository.mkdir(parents=True, exist_ok=True)

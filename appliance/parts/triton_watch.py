@@ -35,7 +35,7 @@ class TritonWatch(BasePart):
 
     name = "triton-watch"
     needs = ("triton",)
-    ready_timeout_seconds = 30
+    ready_timeout_seconds = 120
 
     def process(self, context: Context) -> Process:
         return Process((context.python(), "-m", "appliance.parts.triton_watch"), stop_wait_seconds=10)
