@@ -45,8 +45,8 @@ def config(context: Context, source: Source) -> dict[str, str]:
         "table.include.list": ",".join(_pattern(table) for table in tables),
         "snapshot.mode": "initial",
         "snapshot.fetch.size": "10240",
-        "max.batch.size": "8192",
-        "max.queue.size": "32768",
+        "max.batch.size": "2048",  # a Kafka transaction each: larger ones run into its timeout on a busy machine
+        "max.queue.size": "16384",
         "poll.interval.ms": "10",
         "heartbeat.interval.ms": str(settings.cdc.heartbeat_interval_ms),
         "heartbeat.action.query": f"UPDATE {OWN_TABLES[0]} SET at = now() WHERE id = 1",

@@ -9,7 +9,7 @@ import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from appliance import users
-from appliance.clients import kafka
+from appliance.clients import connect, kafka
 from appliance.errors import NotReadyError
 from appliance.parts.base import Context
 from appliance.records import Change
@@ -20,14 +20,16 @@ from stream_jobs.source.record import Source
 _POLL_SECONDS = 1.0
 _TELL_SECONDS = 2.0
 _SILENT_SECONDS = 180
-_FAILURES = 3
+_RESTARTS = 5
+_RESTART_SECONDS = 10
 
 
 def wait(context: Context, source: Source, tell: Callable[[int], None]) -> int:
     """Returns the number of records in the captured tables' topics at the connector's next heartbeat.
 
     ``tell`` is given that number now and then (transactions' own records are counted too, so it is a little high).
-    Raises SourceError when the connector fails, or when for three minutes nothing comes.
+    A connector that fails is started again, its snapshot with it. Raises SourceError when it fails again and again, or
+    when for three minutes nothing comes.
     """
     consumer = kafka.consumer(context, users.ADMINISTRATOR, f"{context.installation.tenant}.{users.ADMINISTRATOR}.wait")
     try:
@@ -41,7 +43,7 @@ def _wait(context: Context, source: Source, consumer: Consumer, tell: Callable[[
     _, high = consumer.get_watermark_offsets(TopicPartition(beat, 0), timeout=10)
     consumer.assign([TopicPartition(beat, 0, high)])
     topics = [context.names.cdc(source.name, table.name) for table in source.tables]
-    records, moved_at, told_at, failures = -1, time.monotonic(), 0.0, 0
+    records, moved_at, told_at, restarts, restarted_at = -1, time.monotonic(), 0.0, 0, time.monotonic()
     while True:
         message = consumer.poll(_POLL_SECONDS)
         if message is not None and not message.error() and _streamed(message.value()):
@@ -52,13 +54,15 @@ def _wait(context: Context, source: Source, consumer: Consumer, tell: Callable[[
         if now - told_at > _TELL_SECONDS:
             tell(records)
             told_at = now
-        reason = _failure(context, source)
-        failures = failures + 1 if reason else 0
-        if failures >= _FAILURES:
+        reason = _failure(context, source) if now - restarted_at > _RESTART_SECONDS else None
+        if reason and restarts == _RESTARTS:
             raise SourceError(
-                "source.connector", f"connector {connector.name(context, source)} has failed: {reason}",
+                "source.connector", f"connector {connector.name(context, source)} fails again and again: {reason}",
                 hint="appliance logs connect",
             )  # fmt: skip
+        if reason:
+            connect.restart_failed(context)
+            restarts, restarted_at = restarts + 1, now
         if now - moved_at > _SILENT_SECONDS:
             raise SourceError(
                 "source.silent", f"nothing has come from {source.address} for {_SILENT_SECONDS} s",
