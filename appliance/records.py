@@ -64,7 +64,7 @@ class Edit(msgspec.Struct, frozen=True):
     channel: str = ""
 
 
-class FeatureValue(msgspec.Struct, frozen=True):
+class FeatureValue(msgspec.Struct, frozen=True, gc=False):
     """A feature as served.
 
     value: a list for the last n values. status: present, missing (entity never seen: the value is an empty window's) or

@@ -19,16 +19,40 @@ _INT64 = 2**63
 
 
 @dataclass(frozen=True)
-class Slices:
-    """G slices of a column's non-null values [m] in (event time, position, row id) order.
-
-    starts, ends: [G]; slice g is values[starts[g]:ends[g]], all within one array, in group order.
-    """
+class Values:
+    """A column's non-null values [m], entity after entity, each in (event time, position, row id) order."""
 
     column: Column
-    values: NDArray[Any]
+    array: NDArray[Any]
+
+    @property
+    def integers(self) -> bool:
+        return self.array.dtype.kind in "ib"
+
+    @cached_property
+    def largest(self) -> int:
+        """The largest magnitude among integers."""
+        return max(int(self.array.max()), -int(self.array.min())) if len(self.array) else 0
+
+    @cached_property
+    def running(self) -> NDArray[np.int64]:
+        """[m + 1] sums of the first 0, 1, … m integers, modulo 2⁶⁴."""
+        sums = np.zeros(len(self.array) + 1, np.int64)
+        np.cumsum(self.array, dtype=np.int64, out=sums[1:])
+        return sums
+
+
+@dataclass(frozen=True)
+class Slices:
+    """G slices of values, in their order: slice g is values.array[starts[g]:ends[g]]; starts, ends: [G]."""
+
+    values: Values
     starts: NDArray[np.intp]
     ends: NDArray[np.intp]
+
+    @property
+    def column(self) -> Column:
+        return self.values.column
 
     @cached_property
     def counts(self) -> list[int]:
@@ -38,31 +62,20 @@ class Slices:
     def lists(self) -> list[list[Any]]:
         """The slices as Python lists."""
         spans = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
-        return [self.values[start:end].tolist() for start, end in spans]
-
-    def integers(self) -> bool:
-        return self.values.dtype.kind in "ib"
+        return [self.values.array[start:end].tolist() for start, end in spans]
 
     @cached_property
     def sums(self) -> list[int] | list[float]:
-        """Exact sums of integers; correctly rounded sums of floats, whatever their order."""
-        if not self.integers():
+        """Exact sums of integers; correctly rounded sums of floats, whatever their order.
+
+        A difference of running sums is right modulo 2⁶⁴, so exact wherever the slice's own sum fits in 64 bits.
+        """
+        if not self.values.integers:
             return [math.fsum(values) for values in self.lists()]
-        return _integer_sums(self.values, self.starts, self.ends)
-
-
-def _integer_sums(values: NDArray[Any], starts: NDArray[np.intp], ends: NDArray[np.intp]) -> list[int]:
-    """Differences of a running sum: right modulo 2⁶⁴, so exact wherever the slice's own sum fits in 64 bits."""
-    if not len(values):
-        return [0] * len(starts)
-    largest = max(int(values.max()), -int(values.min()))
-    if largest * int((ends - starts).max()) >= _INT64:
-        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
-        return [sum(values[start:end].tolist()) for start, end in pairs]
-    running = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values, dtype=np.int64, out=running[1:])
-    sums: list[int] = (running[ends] - running[starts]).tolist()
-    return sums
+        if self.values.largest * max(self.counts) >= _INT64:
+            return [sum(values) for values in self.lists()]
+        sums: list[int] = (self.values.running[self.ends] - self.values.running[self.starts]).tolist()
+        return sums
 
 
 def _count(slices: Slices, feature: WindowFeature) -> list[Value]:
@@ -79,7 +92,7 @@ def _mean(slices: Slices, feature: WindowFeature) -> list[Value]:
 
 
 def _std(slices: Slices, feature: WindowFeature) -> list[Value]:
-    if not slices.integers():
+    if not slices.values.integers:
         return [_float_std(values) for values in slices.lists()]
     unit = 10**slices.column.scale if slices.column.type == "decimal" else 1
     stds: list[Value] = []
@@ -102,7 +115,7 @@ def _float_std(values: Sequence[float]) -> float | None:
 
 def _extreme(ufunc: np.ufunc, python: Callable[[list[Any]], Any]) -> Callable[[Slices, WindowFeature], list[Value]]:
     def aggregate(slices: Slices, feature: WindowFeature) -> list[Value]:
-        if slices.values.dtype == object:
+        if slices.values.array.dtype == object:
             return [python(values) if values else None for values in slices.lists()]
         found: list[Value] = [None] * len(slices.counts)
         filled = np.flatnonzero(slices.ends > slices.starts)
@@ -111,9 +124,9 @@ def _extreme(ufunc: np.ufunc, python: Callable[[list[Any]], Any]) -> Callable[[S
         # reduceat takes [start₀, end₀, start₁, end₁, …]; every second result is a slice's, the others lie between.
         edges = np.empty(2 * len(filled), np.intp)
         edges[0::2], edges[1::2] = slices.starts[filled], slices.ends[filled]
-        if edges[-1] == len(slices.values):
+        if edges[-1] == len(slices.values.array):
             edges = edges[:-1]
-        values = ufunc.reduceat(slices.values, edges)[0::2].tolist()
+        values = ufunc.reduceat(slices.values.array, edges)[0::2].tolist()
         for group, value in zip(filled.tolist(), values, strict=True):
             found[group] = border(slices.column, value)
         return found
@@ -127,12 +140,12 @@ def _count_distinct(slices: Slices, feature: WindowFeature) -> list[Value]:
 
 def _first(slices: Slices, feature: WindowFeature) -> list[Value]:
     pairs = zip(slices.starts.tolist(), slices.counts, strict=True)
-    return [border(slices.column, _plain(slices.values[start])) if count else None for start, count in pairs]
+    return [border(slices.column, _plain(slices.values.array[start])) if count else None for start, count in pairs]
 
 
 def _last(slices: Slices, feature: WindowFeature) -> list[Value]:
     pairs = zip(slices.ends.tolist(), slices.counts, strict=True)
-    return [border(slices.column, _plain(slices.values[end - 1])) if count else None for end, count in pairs]
+    return [border(slices.column, _plain(slices.values.array[end - 1])) if count else None for end, count in pairs]
 
 
 def _last_n(slices: Slices, feature: WindowFeature) -> list[Value | list[Value]]:

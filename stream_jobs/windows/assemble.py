@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from appliance.records import Value
 from stream_jobs.errors import WindowError
 from stream_jobs.plan import Column, WindowFeature
-from stream_jobs.windows.aggregate import AGGREGATES, NUMERIC, Slices
+from stream_jobs.windows.aggregate import AGGREGATES, NUMERIC, Slices, Values
 from stream_jobs.windows.edits import EditBatch
+from stream_jobs.windows.values import INT64_MIN
 
 FeatureResult = Value | list[Value]
 
@@ -53,7 +54,7 @@ def assemble(
 
 
 class _Assembly:
-    """One call of ``assemble``: the rows in order, and the slices that several features share."""
+    """One call of ``assemble``: the rows in order, and what several features share."""
 
     def __init__(
         self,
@@ -67,13 +68,14 @@ class _Assembly:
         rows = live[batch.event_time[live] <= as_of[group[live]]]
         self._rows = rows[_order(batch, group, rows)]
         self._group = group[self._rows]
-        self._slices: dict[tuple[str | None, str | None, int], Slices] = {}
-        self._chosen: dict[tuple[str | None, str | None], NDArray[np.intp] | slice] = {}
+        self._chosen: dict[tuple[str | None, str | None], _Chosen] = {}
+        self._values: dict[tuple[str | None, str | None], Values] = {}
+        self._columns = {column.name: column for column in windows.columns}
 
     def features(self) -> dict[str, list[FeatureResult]]:
         values = {}
         for feature in self._windows.features:
-            slices = self._slice(feature)
+            slices = self._slices(feature)
             found = list(AGGREGATES[feature.function](slices, feature))
             if feature.default is not None:
                 default = feature.default
@@ -81,38 +83,58 @@ class _Assembly:
             values[feature.name] = found
         return values
 
-    def _slice(self, feature: WindowFeature) -> Slices:
-        key = (feature.column, feature.where, feature.window_us)
-        if key not in self._slices:
-            self._slices[key] = self._cut(feature)
-        return self._slices[key]
+    def _slices(self, feature: WindowFeature) -> Slices:
+        """Rows of the window whose value is not null and whose filter is true."""
+        chosen = self._choose(feature)
+        key = (feature.column, feature.where)
+        if key not in self._values:
+            if feature.column is None:
+                self._values[key] = Values(_ROW, chosen.rows)
+            else:
+                array = self._batch.columns[feature.column].values[chosen.rows]
+                self._values[key] = Values(self._columns[feature.column], array)
+        return Slices(self._values[key], chosen.starts(feature.window_us), chosen.ends)
 
-    def _cut(self, feature: WindowFeature) -> Slices:
-        """Rows of the window whose value is not null and whose filter is true, as slices of one array."""
-        chosen = self._choose(feature.column, feature.where)
-        rows, group = self._rows[chosen], self._group[chosen]
-        column = next((c for c in self._windows.columns if c.name == feature.column), _ROW)
-        values = rows if feature.column is None else self._batch.columns[column.name].values[rows]
-        groups = np.arange(len(self._as_of) + 1)
-        bounds = np.searchsorted(group, groups)
-        before = self._batch.event_time[rows] <= (self._as_of - feature.window_us)[group]
-        starts = bounds[:-1] + np.bincount(group[before], minlength=len(self._as_of))
-        return Slices(column, values, starts, bounds[1:])
-
-    def _choose(self, column: str | None, where: str | None) -> NDArray[np.intp] | slice:
-        """Which of the ordered rows have a value in ``column`` and true in ``where``."""
-        if (column, where) not in self._chosen:
-            mask: NDArray[np.bool_] | None = None
-            if column is not None and (valid := self._batch.columns[column].valid) is not None:
-                mask = valid[self._rows]
-            if where is not None:
-                filtered = self._batch.columns[where]
+    def _choose(self, feature: WindowFeature) -> _Chosen:
+        """The ordered rows that have a value in the column and true in the filter; columns without nulls share them."""
+        valid = None if feature.column is None else self._batch.columns[feature.column].valid
+        key = (None if valid is None else feature.column, feature.where)
+        if key not in self._chosen:
+            mask: NDArray[np.bool_] | None = None if valid is None else valid[self._rows]
+            if feature.where is not None:
+                filtered = self._batch.columns[feature.where]
                 true = filtered.values[self._rows]
                 if filtered.valid is not None:
                     true = true & filtered.valid[self._rows]
                 mask = true if mask is None else mask & true
-            self._chosen[column, where] = slice(None) if mask is None else np.flatnonzero(mask)
-        return self._chosen[column, where]
+            rows, group = (self._rows, self._group) if mask is None else (self._rows[mask], self._group[mask])
+            self._chosen[key] = _Chosen(rows, group, self._batch.event_time[rows], self._as_of)
+        return self._chosen[key]
+
+
+class _Chosen:
+    """Some of the ordered rows [m], and where each group's window begins and ends among them."""
+
+    def __init__(
+        self,
+        rows: NDArray[np.intp],
+        group: NDArray[np.intp],
+        times: NDArray[np.int64],
+        as_of: NDArray[np.int64],
+    ) -> None:
+        self.rows, self._group, self._times, self._as_of = rows, group, times, as_of
+        self._groups = len(as_of)
+        bounds = np.searchsorted(group, np.arange(self._groups + 1))
+        self._begins, self.ends = bounds[:-1], bounds[1:]
+        self._starts: dict[int, NDArray[np.intp]] = {}
+
+    def starts(self, window_us: int) -> NDArray[np.intp]:
+        """[G]: the first row of each group that is younger than the window."""
+        if window_us not in self._starts:
+            edge = np.maximum(self._as_of, INT64_MIN + window_us) - window_us  # never wraps round
+            too_old = self._group[self._times <= edge[self._group]]
+            self._starts[window_us] = self._begins + np.bincount(too_old, minlength=self._groups)
+        return self._starts[window_us]
 
 
 def _order(batch: EditBatch, group: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.intp] | slice:

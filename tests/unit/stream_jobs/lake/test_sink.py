@@ -1,4 +1,4 @@
-"""Rows and offsets go into one commit: whatever is read again after a crash, nothing is missing and nothing is twice."""
+"""Rows and offsets go into one commit: whatever is read again after a crash, nothing is missing, nothing is twice."""
 
 from __future__ import annotations
 

@@ -61,7 +61,9 @@ def features(view: View, events: list[Event], question: Question) -> dict[str, A
     return {feature.name: _value(feature, mine, question.as_of) for feature in view.features}
 
 
-def _value(feature: WindowFeature, rows: list[tuple[int, str, Any, dict[str, Any]]], as_of: int) -> Any:
+def _value(  # noqa: C901  # one case a function
+    feature: WindowFeature, rows: list[tuple[int, str, Any, dict[str, Any]]], as_of: int
+) -> Any:
     window = [row for at, _, _, row in rows if as_of - feature.window_us < at <= as_of]
     if feature.where is not None:
         window = [row for row in window if row[feature.where]]

@@ -23,7 +23,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConne
     return connect(Path(tmp_path_factory.mktemp("scratch")))
 
 
-def _questions(asked: list[oracle.Question], cut: str, in_hand: bool) -> pa.Table:
+def question_table(asked: list[oracle.Question], cut: str, in_hand: bool) -> pa.Table:
     columns: dict[str, Any] = {
         "question": pa.array(range(len(asked)), pa.int64()),
         "as_of": pa.array([question.as_of for question in asked], pa.int64()),
@@ -42,7 +42,7 @@ def _questions(asked: list[oracle.Question], cut: str, in_hand: bool) -> pa.Tabl
     return pa.table(columns)
 
 
-def _same(expected: Any, got: Any) -> bool:
+def same(expected: Any, got: Any) -> bool:
     if isinstance(got, float) and isinstance(expected, int | float):  # an empty sum of decimals is 0.0 in its column
         return math.isclose(expected, got, rel_tol=1e-9, abs_tol=1e-9)
     return type(expected) is type(got) and bool(expected == got)
@@ -52,7 +52,9 @@ def _same(expected: Any, got: Any) -> bool:
 @pytest.mark.parametrize("in_hand", [False, True])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_sql_is_the_algebra(connection: duckdb.DuckDBPyConnection, cut: Any, in_hand: bool, data: st.DataObject) -> None:
+def test_sql_is_the_algebra(
+    connection: duckdb.DuckDBPyConnection, cut: Any, in_hand: bool, data: st.DataObject
+) -> None:
     events = data.draw(world.histories())
     asked = data.draw(st.lists(world.questions(cut, in_hand), max_size=8))
     if cut == "known_at":
@@ -60,12 +62,12 @@ def test_sql_is_the_algebra(connection: duckdb.DuckDBPyConnection, cut: Any, in_
         if any(event.known_us > world.START for event in in_order if event.op == "r"):
             return  # an assumed time may lie after the commit that changed the row: there is no order to check
     connection.register("changes", world.change_table(events))
-    connection.register("questions", _questions(asked, cut, in_hand))
+    connection.register("questions", question_table(asked, cut, in_hand))
     got = window_features(
         connection, world.VIEW, world.TABLE, "changes", Questions("questions", len(asked), cut, in_hand)
     ).to_pylist()
     assert [row["question"] for row in got] == list(range(len(asked)))
     for question, row in zip(asked, got, strict=True):
         expected = oracle.features(world.VIEW, events, question)
-        wrong = {name: (value, row[name]) for name, value in expected.items() if not _same(value, row[name])}
+        wrong = {name: (value, row[name]) for name, value in expected.items() if not same(value, row[name])}
         assert not wrong, (question, wrong)

@@ -20,8 +20,8 @@ TABLE = CapturedTable(
     "bank", "public.payments", "main.cdc.bank.public.payments", ("id",),
     (
         Column("id", "int64"), Column("at", "timestamp_us"), Column("card", "int64"), Column("place", "string"),
-        Column("amount", "decimal", 2), Column("weight", "float64"), Column("points", "int64"), Column("kind", "string"),
-        Column("online", "bool"),
+        Column("amount", "decimal", 2), Column("weight", "float64"), Column("points", "int64"),
+        Column("kind", "string"), Column("online", "bool"),
     ),
     "at", True,
 )  # fmt: skip

@@ -55,3 +55,13 @@ def test_order_and_repeats_change_nothing(history: dict[str, list[Edit]], random
     again = log + log
     random.shuffle(again)
     assert computed([(log, cut, as_of)]) == computed([(again, cut, as_of)])
+
+
+def test_times_without_end_do_not_wrap_round() -> None:
+    """PostgreSQL's -infinity and infinity arrive as times near the ends of int64."""
+    begin, end = -(2**63) + 1, 2**63 - 1
+    log = [Edit(1, f"{n:032x}", 0, "a", str(n), at) for n, at in enumerate((begin, 0, end), start=1)]
+    reads = [(log, "f" * 32, at) for at in (begin, 5, end)]
+    counts = computed(reads)["None_count_7_None"]
+    wanted = [brute_force.value(log, cut, at, FEATURES[2], list(COLUMNS)) for log, cut, at in reads]
+    assert counts == wanted == [1, 1, 1]
