@@ -75,6 +75,7 @@ def train(
     how = _recipe(plan, wish)
     with alone(context):
         registry = Registry.of(context)
+        registry.remove_unfinished(service.model)
         version = registry.next_version(service.model)
         folder = registry.path(service.model, version)
         folder.mkdir(parents=True)

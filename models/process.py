@@ -16,7 +16,8 @@ from models.calibration import Calibration
 from models.errors import TrainingError
 from models.recipe import Recipe
 
-THREADS = 2
+THREADS = 1
+"""A network of this size gains nothing from a second thread, and loses much where others use the processors."""
 GOLDEN_ROWS = 32
 Progress = Callable[[str], None]
 
@@ -98,9 +99,11 @@ def train(
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
         assert process.stdout is not None
-        with process.stdout:
+        try:
             for line in process.stdout:
                 _say(line.rstrip("\n"), progress)
+        finally:
+            process.stdout.close()  # a process that nobody listens to any more ends at its next line
         if process.wait() != 0:
             errors.seek(0)
             raise TrainingError(

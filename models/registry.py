@@ -6,6 +6,7 @@ training set), ``scores.parquet``. ``data/models/<model>/champion.json`` alone s
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -134,10 +135,14 @@ class Registry:
         _replace(folder / "model.json", msgspec.json.format(msgspec.json.encode(record), indent=1))
 
     def next_version(self, model: str) -> int:
-        """A number no version has had, also none that was never finished."""
-        folder = self.folder / model
-        taken = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.exists() else []
-        return max(taken, default=0) + 1
+        """A number no version has."""
+        return max(self._numbers(model), default=0) + 1
+
+    def remove_unfinished(self, model: str) -> None:
+        """Remove what a training that was killed has left: folders of versions without a record."""
+        for path in (self.folder / model).glob("*/"):
+            if path.name.isdigit() and not (path / "model.json").exists():
+                shutil.rmtree(path)
 
     def champion(self, model: str) -> Champion | None:
         path = self.folder / model / "champion.json"

@@ -43,11 +43,16 @@ def test_states_follow_the_one_pointer(tmp_path: Path) -> None:
     assert [registry.state("m", number) for number in (1, 2, 3)] == ["retired", "champion", "candidate"]
 
 
-def test_a_number_is_never_given_twice(tmp_path: Path) -> None:
+def test_what_a_killed_training_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     registry.put(version(1))
-    (tmp_path / "m" / "4").mkdir()
-    assert registry.next_version("m") == 5
+    registry.set_champion("m", Champion((1,)))
+    (tmp_path / "m" / "2").mkdir()
+    registry.remove_unfinished("m")
+    assert registry.next_version("m") == 2
+    assert registry.get("m", 1) == version(1)
+    assert registry.champion("m") == Champion((1,))
+    assert not (tmp_path / "m" / "2").exists()
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
