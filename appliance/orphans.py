@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance import launch, registry
 from appliance.errors import PartError
 from appliance.parts.base import Context
+from appliance.processes import lives
 
 _GENTLE_SECONDS = 15
 _FORCED_SECONDS = 10
@@ -62,7 +63,7 @@ def _gone(pids: list[int], sent: signal.Signals, seconds: float) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, sent)
     deadline = time.monotonic() + seconds
-    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+    while left := [pid for pid in pids if lives(pid)]:
         if time.monotonic() > deadline:
             return False
         pids = left

@@ -20,6 +20,14 @@ def _parents() -> dict[int, int]:
     return parents
 
 
+def lives(pid: int) -> bool:
+    """Whether the process exists and has not ended (one that has ended waits for its parent to ask why)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def tree(pid: int, parents: dict[int, int] | None = None) -> list[int]:
     """The process and all below it, itself first; empty if it does not exist."""
     parents = _parents() if parents is None else parents
