@@ -9,7 +9,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from gateway.errors import PartDownError
 
-_LOOK_AGAIN_SECONDS = 5.0
+_LOOK_FOR_MISSING_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 30.0
 _CALL_SECONDS = 5.0
 
 Start = Callable[[list[TopicPartition]], list[TopicPartition]]
@@ -61,7 +62,7 @@ class TopicReader:
 
     def poll(self, most: int, wait_seconds: float) -> list[Message]:
         """Up to ``most`` records: waits for the first one, then takes what has already been fetched."""
-        if time.monotonic() - self._looked_at >= _LOOK_AGAIN_SECONDS:
+        if time.monotonic() - self._looked_at >= (_LOOK_FOR_MISSING_SECONDS if self.missing() else _LOOK_AGAIN_SECONDS):
             self._look()
         first = self._consumer.poll(wait_seconds)
         if first is None:

@@ -20,6 +20,8 @@ from gateway.errors import PartDownError
 from stream_jobs.plan import Plan
 
 READER = "alerter"
+_FEW = 50
+"""Up to so many alerts at once are searchable right away; more wait for the index's own refresh (500 ms)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Filing:
                 dead.append(_letter(message, "alert.unreadable", f"not an alert: {error}"))
         actions = (document.action(self.names, alert) for _, alert in alerts)
         try:
-            results = list(self._bulk(actions)) if alerts else []
+            results = list(self._bulk(actions, refresh=len(alerts) <= _FEW)) if alerts else []
         except FAILURES as error:
             raise PartDownError("opensearch", error) from error
         for (message, _), (filed, result) in zip(alerts, results, strict=True):
@@ -66,8 +68,10 @@ class Filing:
             dead.append(_letter(message, "alert.refused", f"OpenSearch refused it: {outcome.get('error')}"))
         return dead
 
-    def _bulk(self, actions: Iterable[dict[str, Any]]) -> Iterable[tuple[bool, dict[str, Any]]]:
-        yield from helpers.streaming_bulk(self.client, actions, chunk_size=500, raise_on_error=False)
+    def _bulk(self, actions: Iterable[dict[str, Any]], *, refresh: bool) -> Iterable[tuple[bool, dict[str, Any]]]:
+        yield from helpers.streaming_bulk(
+            self.client, actions, chunk_size=500, raise_on_error=False, refresh="true" if refresh else "false"
+        )
 
     def delete_expired(self, retention_days: int, now_us: int) -> list[str]:
         """Delete the indexes that are past retention; returns their names. ``now_us``: the appliance clock."""

@@ -19,6 +19,7 @@ from appliance.clients import kafka, opensearch
 from appliance.clients import redis as redis_clients
 from appliance.clients.triton import TritonClient
 from appliance.parts.base import Context
+from appliance.ports import Port
 from gateway.apps import Apps
 from gateway.console import pages
 from gateway.console.sessions import Sessions
@@ -55,15 +56,17 @@ def _openapi() -> OpenAPIConfig:
 
 
 def build(context: Context) -> Litestar:
-    """The application of one appliance. It connects when it starts, and serves as long as its parts answer."""
+    """The application of one appliance. It connects when it starts, and serves as long as its parts answer.
+
+    Each part is given less time than the request as a whole, so that the answer can name the one that does not answer.
+    """
     names, settings = context.names, context.settings
-    store = redis_clients.connect(context, USER, timeout_seconds=settings.scoring.request_timeout_ms / 1000)
-    model = TritonClient.of(context)
+    limit_ms = settings.scoring.request_timeout_ms
+    store = redis_clients.connect(context, USER, timeout_seconds=limit_ms / 4000)
+    model = TritonClient(f"127.0.0.1:{context.port(Port.TRITON_GRPC)}", limit_ms // 2)
     serving = Serving(context, store, model, HBaseHistory.of(context))
-    producer = kafka.producer(
-        context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": settings.scoring.request_timeout_ms}
-    )
-    publisher = Publisher(producer, names, settings.scoring.request_timeout_ms)
+    producer = kafka.producer(context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": limit_ms // 2})
+    publisher = Publisher(producer, names, limit_ms * 3 // 4)
     predictor = predict.Predictor(names, settings, serving, publisher, store)
     desk = alerts.AlertDesk(opensearch.connect(context, USER, _SEARCH_SECONDS), names)
     watch = status.Watch(context)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get
+from litestar.params import Parameter
 
 from appliance.records import FeatureValue
 from gateway import words
@@ -14,6 +15,9 @@ from gateway.alerts.search import iso
 from gateway.errors import Fault, InvalidError
 from gateway.http.auth import Caller
 from gateway.http.serving import Serving
+from gateway.scoring.validate import FIRST_TIME_US, LAST_TIME_US
+
+_AsOf = Annotated[int | None, Parameter(ge=FIRST_TIME_US, le=LAST_TIME_US)]
 
 
 class FieldView(msgspec.Struct, frozen=True):
@@ -88,7 +92,7 @@ async def get_services(request: Request[Caller, Any, Any], serving: Serving) -> 
 
 @get("/v1/services/{service:str}/features", summary="The features of entities now", tags=["scoring"])
 async def get_features(
-    request: Request[Caller, Any, Any], serving: Serving, service: str, as_of_us: int | None = None
+    request: Request[Caller, Any, Any], serving: Serving, service: str, as_of_us: _AsOf = None
 ) -> EntityFeatures:
     """The windowed features of the entities that the other parameters name (`customer_id=42&terminal_id=7`, one or
     more join keys of the service), as of `as_of_us` (µs since 1970-01-01 UTC), else of the appliance clock."""

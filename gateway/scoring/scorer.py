@@ -130,7 +130,7 @@ class Scorer:
         service = self.service
         kind, text = "", ""
         if decided.decision != "approve":
-            kind, text = self._explain(row.row, {name: f.value for name, f in vector.features.items()}, score)
+            kind, text = self._explained(row, vector, score)
         return Prediction(
             prediction_id=identity.prediction_id(
                 self._tenant, service.name, row.way, row.event_key, row.position or row.request_id, row.first_attempt
@@ -159,6 +159,13 @@ class Scorer:
             scored_at=wall_us(),
             spent_us=spent_us,
         )
+
+    def _explained(self, row: Candidate, vector: Vector, score: float) -> tuple[str, str]:
+        """The kind of alert and a short text; a row that the policy cannot explain is scored all the same."""
+        try:
+            return self._explain(row.row, {name: f.value for name, f in vector.features.items()}, score)
+        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+            return "unexplained", f"{self.service.policy.explain} failed: {type(error).__name__}: {error}"
 
 
 def alert_of(prediction: Prediction) -> Alert | None:

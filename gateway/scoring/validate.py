@@ -19,6 +19,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INT64 = 1 << 63
 _SHOWN = 60
 
+FIRST_TIME_US = (datetime(2, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+LAST_TIME_US = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) - 1
+"""Times that calendars can work with in every zone."""
+
 
 class _WrongError(Exception):
     """A value does not fit; the text says what was expected."""
@@ -78,16 +82,19 @@ def _timestamp(value: Any, column: Column) -> Value:
     expected = "a time: whole microseconds since 1970-01-01 UTC, or ISO 8601 with a zone"
     if isinstance(value, bool):
         raise _WrongError(expected)
-    if isinstance(value, int) and -_INT64 <= value < _INT64:
-        return value
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value)
         except ValueError:
             raise _WrongError(expected) from None
-        if time.tzinfo is not None:
-            return (time - _EPOCH) // timedelta(microseconds=1)
-    raise _WrongError(expected)
+        if time.tzinfo is None:
+            raise _WrongError(expected)
+        value = (time - _EPOCH) // timedelta(microseconds=1)
+    if not isinstance(value, int):
+        raise _WrongError(expected)
+    if not FIRST_TIME_US <= value <= LAST_TIME_US:
+        raise _WrongError("a time in the years 2 to 9998")
+    return value
 
 
 _FORMS: dict[str, Callable[[Any, Column], Value]] = {

@@ -1,7 +1,7 @@
 "use strict";
 // Shows what /v1/summary, /v1/status and /v1/services say, and asks again every few seconds.
 
-const EVERY_MS = 2000;
+const EVERY_MS = 1000;
 const number = new Intl.NumberFormat("en");
 const byId = (id) => document.getElementById(id);
 let services = [];

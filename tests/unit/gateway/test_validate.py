@@ -75,3 +75,8 @@ def test_a_captured_row_may_have_nulls_but_no_null_key() -> None:
     row, faults = validate.captured(SERVICE, {"id": 1, "at": 5, "more": "columns"})
     assert faults == [] and row["amount"] is None and "more" not in row
     assert [fault.field for fault in validate.captured(SERVICE, {"at": 5})[1]] == ["id"]
+
+
+@pytest.mark.parametrize("value", [1 << 62, -(1 << 62), "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_time_that_calendars_cannot_work_with_is_refused(value: Any) -> None:
+    assert _wrong(ROW | {"at": value}) == ["row.at"]
