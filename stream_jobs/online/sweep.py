@@ -27,6 +27,7 @@ from stream_jobs.windows.edits import halves
 FOLD_MARGIN_SECONDS = 3600.0
 REMOVE_MARGIN_US = 86_400_000_000
 _STEP_SECONDS = 1.0
+_BUSY_SECONDS = 0.01
 _SAMPLE_SECONDS = 60.0
 _PAGE = 100
 _WORTH = 0.75
@@ -34,9 +35,12 @@ _WORTH = 0.75
 
 
 class Sweep:
-    """One page of entities a second, in the writer's own thread. redis: a redis-py client that returns bytes."""
+    """A few pages of entities a second, in the writer's own thread. redis: a redis-py client that returns bytes."""
 
-    def __init__(self, redis: Any, names: Names, plan: Plan, log: RedisLog) -> None:
+    def __init__(
+        self, redis: Any, names: Names, plan: Plan, log: RedisLog, fold_margin_seconds: float = FOLD_MARGIN_SECONDS
+    ) -> None:
+        self._margin = fold_margin_seconds
         self._redis, self._names, self._log = redis, names, log
         self._clock = Clock(redis, names.redis_clock())
         self._layouts = {view.name: RowLayout.of(plan, view) for view in plan.views}
@@ -46,15 +50,18 @@ class Sweep:
         self._stepped_at = 0.0
 
     def step(self) -> int:
-        """Compact one page if a second has passed since the last one; returns how many entities were rewritten."""
+        """Go on for about 10 ms, at most once a second; returns how many entities were rewritten."""
         now = time.monotonic()
         if now - self._stepped_at < _STEP_SECONDS:
             return 0
         self._stepped_at = now
+        rewritten = 0
         for view, keys in self._pages:
             self._sample(view, now)
-            return self._compact(view, keys, now)
-        return 0
+            rewritten += self._compact(view, keys, now)
+            if time.monotonic() - now >= _BUSY_SECONDS:
+                break
+        return rewritten
 
     def _go_round(self, views: tuple[View, ...]) -> Iterator[tuple[View, list[bytes]]]:
         for view in cycle(views):
@@ -70,13 +77,13 @@ class Sweep:
         samples, reached = self._samples[view.name], self._log.reached(view)
         if reached is not None and (not samples or now - samples[-1][0] >= _SAMPLE_SECONDS):
             samples.append((now, halves(reached.position)))
-        while len(samples) > 1 and now - samples[1][0] >= FOLD_MARGIN_SECONDS:
+        while len(samples) > 1 and now - samples[1][0] >= self._margin:
             samples.popleft()
 
     def _compact(self, view: View, keys: list[bytes], now: float) -> int:
         samples = self._samples[view.name]
         newest = self._log.state.newest.get(view.edits_topic)
-        if not keys or not samples or now - samples[0][0] < FOLD_MARGIN_SECONDS or newest is None:
+        if not keys or not samples or now - samples[0][0] < self._margin or newest is None:
             return 0
         remove_to = max(NO_TIME, min(newest, self._clock.now_us()) - self._longest[view.name] - REMOVE_MARGIN_US)
         with self._redis.pipeline(transaction=True) as pipe:

@@ -4,7 +4,7 @@
 
 Fills keys of a tenant of its own (``bench-online``) in the appliance's Redis, prints a Markdown table, and takes them
 out again. 2 views of 6 features (count and mean over 1, 7, 30 days), ``--rows`` rows an entity within 30 days,
-redis-py, one client, no HTTP. Feast: its own Redis store, 12 precomputed values of the same entities. CPU: the client's.
+redis-py, one client, no HTTP. Feast: its own Redis store, 12 precomputed values of the same 2 entities. CPU: client's.
 """
 
 from __future__ import annotations

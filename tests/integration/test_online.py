@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,9 +23,10 @@ from stream_jobs.feature_store import feature_store
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.online.edits_topic import Batch, Received
 from stream_jobs.online.hbase_read import HBaseHistory
-from stream_jobs.online.packed import EMPTY, HEADER_BYTES, RowLayout
+from stream_jobs.online.packed import EMPTY, HEADER_BYTES, RowLayout, header
 from stream_jobs.online.reader import OnlineReader
 from stream_jobs.online.redis_log import RedisLog, forget
+from stream_jobs.online.sweep import Sweep
 from stream_jobs.online.view_reader import ViewReader, Want
 from stream_jobs.plan import Plan, View
 
@@ -206,3 +208,22 @@ def test_a_forgotten_view_is_written_again_from_its_first_edit(
     forget(redis, names, view.name)
     assert list(redis.scan_iter(match="test-online:*", count=1000)) in ([], [b"test-online:writer-redis:state"])
     assert own.load().offsets.get((view.edits_topic, 0)) is None
+
+
+def test_the_sweep_takes_out_what_no_live_read_needs(
+    log: tuple[RedisLog, Names, View], redis: Any, own_plan: Plan
+) -> None:
+    own, names, view = log
+    rows = [_edit(number) for number in range(1, 51)]
+    gone = [msgspec.structs.replace(row, sign=-1, position=f"{100 + n:032x}") for n, row in enumerate(rows[:40])]
+    markers = [_marker(200, "cdc/0"), _marker(200, "cdc/1")]
+    own.write(own.pack(_batch(view, 1, *rows, *gone, *markers)))
+    key = names.redis_edits(view.name, view.version, "7")
+    sweep = Sweep(redis, names, own_plan, own, fold_margin_seconds=0)
+    deadline = time.monotonic() + 30
+    while not sweep.step():
+        assert time.monotonic() < deadline, "nothing was compacted"
+        time.sleep(0.1)
+    raw = redis.get(key)
+    assert header(raw).folded_to == (0, 200)
+    assert len(RowLayout.of(own_plan, view).split(raw[HEADER_BYTES:])) == 10
