@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ def environment(context: Context) -> dict[str, str]:
 
 def feature_store(context: Context) -> FeatureStore:
     """The store, for reading. Feast fills in its configuration from this process's environment."""
+    warnings.filterwarnings("ignore", message="Stream feature views are experimental", category=RuntimeWarning)
     from feast import FeatureStore  # takes seconds to import
 
     os.environ |= {**environment(context), "FEAST_USAGE": "False"}
