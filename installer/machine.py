@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.launch import MARK, marked
+from appliance.launch import marked
+from appliance.layout import Layout
 from appliance.ports import Port
+from installer import sockets
 from installer.errors import InstallError
 
 _MIB = 1024 * 1024
@@ -106,52 +108,16 @@ def memory(total_mib: int, available_mib: int, *, text: str | None = None, limit
     ]  # fmt: skip
 
 
-def _listeners() -> dict[int, int]:
-    """Port → inode of the socket that listens on it."""
-    found = {}
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        if table.exists():
-            for line in table.read_text().splitlines()[1:]:
-                row = line.split()
-                if row[3] == "0A":
-                    found[int(row[1].rsplit(":", 1)[1], 16)] = int(row[9])
-    return found
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process that listens. variables: its environment, as far as it can be read."""
-
-    pid: int
-    command: str
-    variables: tuple[bytes, ...]
-
-
-def _owner(inode: int) -> Owner | None:
-    """The process that holds a socket, None if it cannot be seen."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(entry.readlink()) == f"socket:[{inode}]" for entry in (folder / "fd").iterdir()):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                return Owner(int(folder.name), command[:80], tuple((folder / "environ").read_bytes().split(b"\0")))
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    return None
-
-
-def ports(base: int, etc: Path) -> list[Check]:
-    """One check for each port that somebody else has taken, or one good one.
-
-    etc: the appliance's folder of settings, by which its own processes are known.
-    """
-    mark, listening = f"{MARK}={etc}".encode(), _listeners()
+def ports(base: int, layout: Layout) -> list[Check]:
+    """One check for each port that somebody else than the appliance with this layout has taken, or one good one."""
+    listening = sockets.listeners()
     taken = []
     for port in Port:
         number = base + int(port)
         if number not in listening:
             continue
-        owner = _owner(listening[number])
-        if owner and mark in owner.variables:
+        owner = sockets.owner(listening[number])
+        if owner and sockets.ours(owner.pid, layout):
             continue
         who = f"taken by process {owner.pid} ({owner.command})" if owner else "taken by a process that cannot be seen"
         taken.append(Check(f"port {number} ({port.name.lower()})", False, "free", who,

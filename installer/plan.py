@@ -82,7 +82,7 @@ def make(options: Options) -> Plan:
     )
     available = 0 if machine.running(layout.etc) else inventory.MEMORY_AVAILABLE_MIB
     plan.checks += machine.memory(inventory.MEMORY_TOTAL_MIB, available)
-    plan.checks += [machine.loopback(), *machine.ports(options.port_base, layout.etc)]
+    plan.checks += [machine.loopback(), *machine.ports(options.port_base, layout)]
     plan.checks += [home.reachable(layout.data.parent), home.reachable(options.cache)]
     _debian(plan)
     if any(place.startswith("envs/") for place in plan.places):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from appliance.launch import MARK
+from appliance.layout import Layout
 from appliance.ports import Port
-from installer import home, machine
+from installer import home, machine, sockets
 from installer.machine import Check
 
 _GIB = 1024**3
@@ -84,7 +85,7 @@ def test_a_taken_port_is_named_with_who_has_it(tmp_path: Path) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         base = _base_with(listener)
-        checks = [check for check in machine.ports(base, tmp_path) if "(redis)" in check.name]
+        checks = [check for check in machine.ports(base, Layout.below(tmp_path)) if "(redis)" in check.name]
     assert [check.name for check in checks] == [f"port {base + Port.REDIS} (redis)"]
     assert not checks[0].good
     assert "taken by process" in checks[0].got
@@ -97,16 +98,28 @@ def test_our_own_listener_is_no_obstacle(tmp_path: Path) -> None:
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={MARK: str(tmp_path)},
+        env={MARK: str(tmp_path / "etc")},
     )  # fmt: skip
     with process:
         assert process.stdout is not None
         base = int(process.stdout.readline()) - Port.REDIS
-        assert not [check for check in machine.ports(base, tmp_path) if "(redis)" in check.name]
-        assert machine.running(tmp_path)
-        assert [check for check in machine.ports(base, tmp_path / "other") if "(redis)" in check.name]
+        assert not [check for check in machine.ports(base, Layout.below(tmp_path)) if "(redis)" in check.name]
+        assert machine.running(tmp_path / "etc")
+        assert [check for check in machine.ports(base, Layout.below(tmp_path / "other")) if "(redis)" in check.name]
         process.communicate("")
-    assert not machine.running(tmp_path)
+    assert not machine.running(tmp_path / "etc")
+
+
+def test_a_listener_in_our_folders_is_ours_even_without_the_mark(tmp_path: Path) -> None:
+    layout = Layout.below(tmp_path)
+    layout.data.mkdir()
+    process = subprocess.Popen(["sleep", "60"], cwd=layout.data, env={})
+    try:
+        assert sockets.ours(process.pid, layout)
+        assert not sockets.ours(process.pid, Layout.below(tmp_path / "other"))
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_closed_folder_on_the_way_is_named(tmp_path: Path) -> None:
