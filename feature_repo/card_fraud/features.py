@@ -95,7 +95,7 @@ payment = RequestSource(
 )
 
 
-@on_demand_feature_view(
+@on_demand_feature_view(  # type: ignore[untyped-decorator]  # Feast's has no types
     name="payment_calendar",
     sources=[payment],
     schema=[Field(name="amount", dtype=Float64), Field(name="weekend", dtype=Int64), Field(name="night", dtype=Int64)],

@@ -184,9 +184,21 @@ END) AS parts (part);"""
 
 
 def _checked(view: ViewShape) -> str:
-    """One row an edit, its values still text, and ``problem`` ("code|message", null where there is none)."""
+    """One row an edit, its values still text, and ``problem`` ("code|message", null where there is none).
+
+    The values are put into a row and taken out by UNNEST, so that each is parsed once: Flink would copy the expression
+    of a view's column to every place that uses it.
+    """
     names = dict.fromkeys((view.row_id, *view.join_keys, view.event_time, *(column.name for column in view.columns)))
-    values = ",\n  ".join(f"JSON_VALUE(row_text, {text('$.' + name)}) AS {_field(name)}" for name in names)
+    parsed = {
+        "committed_at": "JSON_VALUE(origin, '$.ts_us')",
+        "snapshot": "COALESCE(JSON_VALUE(origin, '$.snapshot'), 'false')",
+        "sequence": "JSON_VALUE(origin, '$.sequence')",
+        "marker_position": "CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.position') END",
+        "marker_channel": "CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.channel') END",
+        **{_field(name): f"JSON_VALUE(row_text, {text('$.' + name)})" for name in names},
+    }
+    values = ",\n  ".join(parsed.values())
     return f"""CREATE TEMPORARY VIEW edit_rows AS
 SELECT
   `text`,
@@ -195,14 +207,16 @@ SELECT
   op,
   part,
   row_text,
-  JSON_VALUE(origin, '$.ts_us') AS committed_at,
-  COALESCE(JSON_VALUE(origin, '$.snapshot'), 'false') AS snapshot,
-  TRY_CAST(COALESCE(JSON_VALUE(JSON_VALUE(origin, '$.sequence'), '$[0]'), '0') AS BIGINT) AS commit_lsn,
-  TRY_CAST(COALESCE(JSON_VALUE(JSON_VALUE(origin, '$.sequence'), '$[1]'), CASE WHEN COALESCE(JSON_VALUE(origin, '$.snapshot'), 'false') <> 'false' THEN '0' END) AS BIGINT) AS own_lsn,
-  CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.position') END AS marker_position,
-  CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.channel') END AS marker_channel,
+  {", ".join(parsed)},
+  TRY_CAST(COALESCE(JSON_VALUE(sequence, '$[0]'), '0') AS BIGINT) AS commit_lsn,
+  TRY_CAST(COALESCE(
+    JSON_VALUE(sequence, '$[1]'),
+    CASE WHEN snapshot <> 'false' THEN '0' END
+  ) AS BIGINT) AS own_lsn
+FROM split_rows
+CROSS JOIN UNNEST(ARRAY[ROW(
   {values}
-FROM split_rows;
+)]) AS parsed ({", ".join(parsed)});
 
 CREATE TEMPORARY VIEW checked AS
 SELECT

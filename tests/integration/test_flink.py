@@ -91,18 +91,18 @@ def _send(context: Context, topic: str, values: list[bytes | None]) -> dict[tupl
     return places
 
 
-def _read(context: Context, topic: str, until: int, seconds: float) -> list[tuple[int, bytes, dict[str, Any]]]:
+def _read(context: Context, topic: str, until: int, seconds: float) -> list[tuple[int, Any, dict[str, Any]]]:
     """(partition, key, value) of at least ``until`` records, or of what came in the time; then 2 s more."""
     consumer: Consumer = kafka.consumer(context, users.ADMINISTRATOR, f"test.{uuid.uuid4().hex}")
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, each, 0) for each in partitions])
-    found: list[tuple[int, bytes, dict[str, Any]]] = []
+    found: list[tuple[int, Any, dict[str, Any]]] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         before = len(found)
         for message in consumer.consume(1000, 0.2):
             assert message.error() is None, message.error()
-            found.append((message.partition(), message.key(), json.loads(message.value())))
+            found.append((message.partition() or 0, message.key(), json.loads(message.value() or b"")))
         if before < until <= len(found):
             deadline = min(deadline, time.monotonic() + 2)
     consumer.close()
@@ -145,7 +145,8 @@ def test_a_marker_comes_into_every_partition_after_the_edits_of_its_channel(runn
         producer: Producer = kafka.producer(context, users.ADMINISTRATOR)
         producer.produce(running.source, marker(point, (running.source, partition)), partition=partition)
         producer.flush(10)
-    deadline, seen = time.monotonic() + 30, set()
+    deadline = time.monotonic() + 30
+    seen: set[tuple[int, str]] = set()
     while len(seen) < 2 * _PARTITIONS and time.monotonic() < deadline:
         found = _read(context, running.edits, 0, 3)
         seen = {(p, v["channel"]) for p, _, v in found if v["sign"] == 0 and v["position"] == point.position}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from feast import Entity, Field, KafkaSource, StreamFeatureView, ValueType
 from feast.aggregation import Aggregation
+from feast.data_format import JsonFormat
 from feast.types import Float64, Int64
 
 from appliance.installation import Installation
@@ -104,7 +105,8 @@ def _compile(declared: StreamFeatureView, versions: Versions, table: tables.Tabl
 
 
 def _day(**changed: Any) -> Aggregation:
-    return Aggregation(**({"column": "x", "function": "mean", "time_window": timedelta(days=1), "name": "f"} | changed))
+    given: dict[str, Any] = {"column": "x", "function": "mean", "time_window": timedelta(days=1), "name": "f"}
+    return Aggregation(**(given | changed))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_time_without_zone_is_refused_unless_it_is_utc() -> None:
 
 
 def test_a_source_not_made_by_the_helper_is_refused() -> None:
-    source = KafkaSource(name="k", timestamp_field="at", message_format=declare.JsonFormat(schema_json=""), topic="t")
+    source = KafkaSource(name="k", timestamp_field="at", message_format=JsonFormat(schema_json=""), topic="t")
     with pytest.raises(CompileError, match=r"appliance\.source"):
         tables.table(source, Names("main"))
 
