@@ -251,7 +251,7 @@ def rollback(context: Context, model: str) -> ModelVersion:
             raise RegistryError(
                 "model.no_earlier", f"there is no earlier champion of {model!r}", hint=f"appliance model list {model}"
             )
-        earlier = Champion(champion.history[:-1])
+        earlier = Champion(champion.history[:-1], (*champion.withdrawn, champion.version))
         record = registry.get(model, earlier.version)
         _serve(registry, Serving.of(context), record, keep=(champion.version,))
         registry.set_champion(model, earlier)
@@ -260,10 +260,11 @@ def rollback(context: Context, model: str) -> ModelVersion:
 
 def _promote(registry: Registry, serving: Serving, record: ModelVersion) -> None:
     champion = registry.champion(record.model)
-    history = champion.history if champion else ()
+    history, withdrawn = (champion.history, champion.withdrawn) if champion else ((), ())
     _serve(registry, serving, record, keep=history[-1:])
     if not history or history[-1] != record.version:
-        registry.set_champion(record.model, Champion((*history, record.version)))
+        left = tuple(version for version in withdrawn if version != record.version)
+        registry.set_champion(record.model, Champion((*history, record.version), left))
 
 
 def _serve(registry: Registry, serving: Serving, record: ModelVersion, keep: tuple[int, ...]) -> None:

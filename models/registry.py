@@ -78,9 +78,10 @@ class ModelVersion(msgspec.Struct, frozen=True):
 
 
 class Champion(msgspec.Struct, frozen=True):
-    """history: versions that have been champion, the present one last."""
+    """history: versions that have been champion, the present one last. withdrawn: those that were rolled back."""
 
     history: tuple[int, ...]
+    withdrawn: tuple[int, ...] = ()
 
     @property
     def version(self) -> int:
@@ -153,9 +154,11 @@ class Registry:
 
     def state(self, model: str, version: int) -> State:
         champion = self.champion(model)
-        if champion is None or version not in champion.history:
-            return "candidate" if champion is None or version > champion.version else "retired"
-        return "champion" if version == champion.version else "retired"
+        if champion is None:
+            return "candidate"
+        if version == champion.version:
+            return "champion"
+        return "retired" if version in champion.history + champion.withdrawn else "candidate"
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -41,6 +41,8 @@ def test_states_follow_the_one_pointer(tmp_path: Path) -> None:
     registry.set_champion("m", Champion((1,)))
     registry.set_champion("m", Champion((1, 2)))
     assert [registry.state("m", number) for number in (1, 2, 3)] == ["retired", "champion", "candidate"]
+    registry.set_champion("m", Champion((1,), (2,)))
+    assert [registry.state("m", number) for number in (1, 2, 3)] == ["champion", "retired", "candidate"]
 
 
 def test_what_a_killed_training_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
