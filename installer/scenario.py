@@ -38,7 +38,7 @@ def calls(scenario: str, sample: Path | None, profile: str | None, until: str | 
         load += ["--profile", profile]
     if until is not None:
         load += ["--until", until]
-    replay = ("sample", "replay", "--rows", str(REPLAY_ROWS), "--rate", str(REPLAY_RATE))
+    replay = ("measure", scenario, "--rows", str(REPLAY_ROWS), "--rate", str(REPLAY_RATE))
     data = sha256(sample) if sample else f"generated, {profile or 'default'} size"
     key = f"{data}, until {until or 'the default'}"
     return (
@@ -48,7 +48,7 @@ def calls(scenario: str, sample: Path | None, profile: str | None, until: str | 
         Call(
             "model-train", f"training, checking and loading the model of {scenario}", ("model", "train", scenario), key
         ),
-        Call("sample-replay", f"{REPLAY_ROWS:,} payments arriving live", replay, key),
+        Call("sample-replay", f"{REPLAY_ROWS:,} rows arriving live, watched", replay, key),
     )
 
 

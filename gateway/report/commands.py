@@ -22,7 +22,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "measure", help="replay sample rows one by one and measure commit → servable and commit → prediction"
     )
     measure.add_argument("service", metavar="SERVICE")
-    measure.add_argument("--rows", type=int, default=1000, metavar="N", help="rows to commit (1000)")
+    measure.add_argument(
+        "--rows", type=int, default=1000, metavar="N", help="rows to commit, payments and labels (1000)"
+    )
     measure.add_argument("--rate", type=float, default=50.0, metavar="R", help="rows a second (50)")
     measure.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="longest time in all (300)")
     measure.add_argument("--json", action="store_true", help="answer as JSON")
@@ -46,9 +48,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     plan = plans.read(context.layout.plan_file)
     service = plan.service(arguments.service)
     views = [plan.view(name) for name in service.views]
-    seen = latency.measure(
-        context, service, views, arguments.rows, arguments.timeout, lambda: _replay(arguments.rows, arguments.rate)
-    )
+    seen = latency.measure(context, service, views, arguments.timeout, lambda: _replay(arguments.rows, arguments.rate))
     if seen.scored is None:
         raise ApplianceError(
             "measure.nothing",

@@ -22,6 +22,7 @@ from appliance.records import Prediction
 from stream_jobs.plan import Service, View
 
 _POLL_SECONDS = 0.002
+_QUIET_SECONDS = 5.0
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -95,9 +96,9 @@ class _ReachedWatch(threading.Thread):
 
 
 def measure(
-    context: Context, service: Service, views: list[View], rows: int, timeout_seconds: float, commit: Callable[[], Any]
+    context: Context, service: Service, views: list[View], timeout_seconds: float, commit: Callable[[], Any]
 ) -> Latency:
-    """Watch while ``commit`` (run in a thread) commits rows, until ``rows`` predictions of CDC were seen.
+    """Watch while ``commit`` (run in a thread) commits rows, until it is done and no prediction came for some seconds.
 
     Returns what was seen when ``timeout_seconds`` ran out, if that comes first.
     """
@@ -111,15 +112,19 @@ def measure(
     writer = threading.Thread(target=commit, daemon=True)
     writer.start()
     seen: list[tuple[Prediction, int]] = []
-    while len(seen) < rows and time.monotonic() < deadline:
+    quiet_since = time.monotonic()
+    while time.monotonic() < deadline:
         message = consumer.poll(0.05)
+        if writer.is_alive():
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since > _QUIET_SECONDS:
+            break
         if message is None or message.error():
             continue
+        quiet_since = time.monotonic()
         prediction = msgspec.json.decode(message.value() or b"", type=Prediction)
         if prediction.way == "cdc":
             seen.append((prediction, wall_us()))
-    writer.join(timeout=max(0.0, deadline - time.monotonic()))
-    time.sleep(1.0)
     watch.stop()
     consumer.close()
     servable = [(p.committed_at, watch.servable_at(p.source_position)) for p, _ in seen]
