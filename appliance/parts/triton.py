@@ -44,7 +44,7 @@ class Triton(BasePart):
             "--grpc-address=127.0.0.1", f"--grpc-port={context.port(Port.TRITON_GRPC)}",
             "--metrics-address=127.0.0.1", f"--metrics-port={context.port(Port.TRITON_METRICS)}",
             "--allow-gpu-metrics=false",
-            "--exit-timeout-secs=15",
+            "--exit-timeout-secs=3",
         )  # fmt: skip
         path = f"{context.installation.env('triton') / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
         return Process(command, environment={"PATH": path, "SHM_PREFIX": prefix})
