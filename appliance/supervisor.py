@@ -124,6 +124,7 @@ class Supervisor:
         layout = self._context.layout
         for folder in (layout.run, layout.logs, self._run / "programs"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        layout.run.chmod(0o700)
         configuration = self._run / "supervisord.conf"
         configuration.write_text(_SUPERVISORD.format(logs=layout.logs, run=self._run))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]

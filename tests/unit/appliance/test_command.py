@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,20 @@ from appliance.logs import JsonFormatter
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An appliance with nothing but its installation record, owned by whoever runs the test."""
+    """An appliance with nothing but its installation record, and our entry points as pyproject.toml says them."""
     monkeypatch.setenv("APPLIANCE_HOME", str(tmp_path))
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    package = tmp_path / "code" / "feature_appliance-0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    groups = (
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    )
+    (package / "entry_points.txt").write_text("\n".join(groups))
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
     (tmp_path / "etc").mkdir()
     record = {
         "version": "1", "port_base": 40_000, "user": "root", "tenant": "main", "scenario": "card_fraud",
