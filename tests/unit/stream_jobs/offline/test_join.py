@@ -50,7 +50,7 @@ def same(expected: Any, got: Any) -> bool:
 
 @pytest.mark.parametrize("cut", ["all", "position", "known_at"])
 @pytest.mark.parametrize("in_hand", [False, True])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_sql_is_the_algebra(
     connection: duckdb.DuckDBPyConnection, cut: Any, in_hand: bool, data: st.DataObject
