@@ -9,13 +9,16 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from appliance.errors import SettingError
 
 _ENVIRONMENT = "APPLIANCE_SETTING_"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+"""Every number is an amount: 0 and less are refused unless a setting says otherwise."""
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,58 +30,58 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Heaps and process sizes, MiB. The defaults keep all parts together below 10 GiB resident."""
 
-    kafka_heap_mib: int = 512
-    connect_heap_mib: int = 512
-    hbase_heap_mib: int = 512
-    hbase_thrift_heap_mib: int = 192
-    opensearch_heap_mib: int = 512
-    flink_jobmanager_process_mib: int = 768
-    flink_taskmanager_process_mib: int = 1536
-    redis_max_mib: int = 1024
-    postgres_shared_buffers_mib: int = 128
+    kafka_heap_mib: Positive = 512
+    connect_heap_mib: Positive = 512
+    hbase_heap_mib: Positive = 512
+    hbase_thrift_heap_mib: Positive = 192
+    opensearch_heap_mib: Positive = 512
+    flink_jobmanager_process_mib: Positive = 768
+    flink_taskmanager_process_mib: Positive = 1536
+    redis_max_mib: Positive = 1024
+    postgres_shared_buffers_mib: Positive = 128
 
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """partitions: of every captured and edits topic."""
 
-    partitions: int = 1
-    cdc_retention_days: int = 45
+    partitions: Positive = 1
+    cdc_retention_days: Positive = 45
 
 
 class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    parallelism: int = 1
-    task_slots: int = 8
-    checkpoint_interval_ms: int = 10_000
+    parallelism: Positive = 1
+    task_slots: Positive = 8
+    checkpoint_interval_ms: Positive = 10_000
 
 
 class Cdc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    heartbeat_interval_ms: int = 5_000
-    max_slot_wal_keep_mib: int = 4_096
+    heartbeat_interval_ms: Positive = 5_000
+    max_slot_wal_keep_mib: Positive = 4_096
 
 
 class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """flush_interval_ms: longest time a change waits before it is committed to its Delta table."""
 
-    flush_interval_ms: int = 2_000
-    flush_rows: int = 50_000
-    state_interval_ms: int = 60_000
+    flush_interval_ms: Positive = 2_000
+    flush_rows: Positive = 50_000
+    state_interval_ms: Positive = 60_000
 
 
 class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """catchup_wait_ms: how long CDC scoring waits for the features to reach the row's own position."""
 
-    catchup_wait_ms: int = 500
-    max_rows_per_request: int = 1_000
-    request_timeout_ms: int = 2_000
-    idempotency_hours: int = 24
+    catchup_wait_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
+    max_rows_per_request: Positive = 1_000
+    request_timeout_ms: Positive = 2_000
+    idempotency_hours: Positive = 24
 
 
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    retention_days: int = 400
+    retention_days: Positive = 400
 
 
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    session_hours: int = 12
+    session_hours: Positive = 12
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

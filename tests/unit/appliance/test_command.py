@@ -85,6 +85,12 @@ def test_an_invalid_setting_is_refused(tmp_path: Path) -> None:
         explained(layout)
 
 
+def test_an_amount_below_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPLIANCE_SETTING_MEMORY__KAFKA_HEAP_MIB", "0")
+    with pytest.raises(SettingError, match=r"memory\.kafka_heap_mib"):
+        explained(Layout.below(tmp_path))
+
+
 def test_a_log_event_is_one_json_line_with_the_errors_fields() -> None:
     error = PartError("some.code", "it broke", context={"n": 1}, hint="mend it")
     record = logging.makeLogRecord(
