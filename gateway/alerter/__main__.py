@@ -70,7 +70,10 @@ def _file(context: Context, plan: Plan, store: redis.Redis, life: Life, log: log
             messages = reader.poll(_MOST_RECORDS, _IDLE_SECONDS)
             while messages and life.going_on:
                 try:
-                    _bury(producer, names.dead_letters(NAME), filing.file(messages))
+                    letters = filing.file(messages)
+                    _bury(producer, names.dead_letters(NAME), letters)
+                    if letters:
+                        log.warning("buried %d alerts, the first: %s", len(letters), letters[0].message[:500])
                     break
                 except PartDownError as error:
                     life.wait_after(error)

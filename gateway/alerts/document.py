@@ -16,8 +16,10 @@ if (!ctx._source.prediction_ids.contains(params.d.prediction_id)) {
   List ways = ctx._source.ways;
   ids.add(params.d.prediction_id);
   if (!ways.contains(params.d.ways[0])) { ways.add(params.d.ways[0]); }
-  long raised = Math.min((long) ctx._source.raised_at_us, (long) params.d.raised_at_us);
-  if ((long) params.d.scored_at_us >= (long) ctx._source.scored_at_us) { ctx._source.putAll(params.d); }
+  long before = ((Number) ctx._source.raised_at_us).longValue();
+  long now = ((Number) params.d.raised_at_us).longValue();
+  long raised = before < now ? before : now;
+  if (now >= ((Number) ctx._source.scored_at_us).longValue()) { ctx._source.putAll(params.d); }
   ctx._source.prediction_ids = ids;
   ctx._source.ways = ways;
   ctx._source.raised_at_us = raised;

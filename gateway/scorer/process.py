@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from gateway.scorer.intake import Intake
 from gateway.scoring.scorer import Candidate, Scorer, alert_of
 
 READER = "scorer"
+_log = logging.getLogger(READER)
 ROWS_A_CALL = 512
 _MOST_RECORDS = 2_048
 _IDLE_COMMIT_SECONDS = 5.0
@@ -185,6 +187,8 @@ class ScoringLoop:
         except KafkaException as error:
             raise PartDownError("kafka", error.args[0]) from error
         self._committed_at = time.monotonic()
+        if dead:
+            _log.warning("buried %d records, the first: %s", len(dead), dead[0].message[:500])
 
     def _send(self, topic: str, key: bytes | None, value: bytes) -> None:
         while True:
