@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -46,7 +47,6 @@ class Running:
     source: str
     edits: str
     job: str
-    sent_at: float = 0.0
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,8 @@ def running(live: Context) -> Iterator[Running]:
         yield Running(live, source, edits, identity)
     finally:
         flink.cancel(live, identity)
+        kafka.until(lambda: flink.call(live, f"/jobs/{identity}")["state"] == "CANCELED", "the test's job to end")
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
         kafka.admin(live).delete_topics([source, edits])
 
 
