@@ -120,6 +120,6 @@ def _apply(arguments: argparse.Namespace) -> int:
 def _feast(arguments: argparse.Namespace) -> int:
     words = list(arguments.arguments)
     context = contexts.current()
-    if words[:1] == ["ui"] and "--port" not in words and "-p" not in words:
-        words += ["--port", str(context.port(Port.FEAST_UI))]
+    if words[:1] == ["ui"]:  # Feast's own default is every address of the machine, and its page has no login
+        words[1:1] = ["--host", "127.0.0.1", "--port", str(context.port(Port.FEAST_UI))]
     return feast(context, words).returncode
