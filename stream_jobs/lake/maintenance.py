@@ -83,7 +83,7 @@ def compact(path: Path) -> bool:
 def vacuum(path: Path, named: set[int]) -> int:
     """Delete data files that left the table more than RETENTION_DAYS ago and that no named version holds."""
     table = delta.open_table(path)
-    unused = table.vacuum(retention_hours=RETENTION_DAYS * 24, dry_run=True)
+    unused = table.vacuum(RETENTION_DAYS * 24, dry_run=True, enforce_retention_duration=False)
     if not unused:
         return 0
     kept = {file for version in named for file in DeltaTable(str(path), version=version).files()}

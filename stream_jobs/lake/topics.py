@@ -61,7 +61,7 @@ class Topics:
         error = BrokenRecordError(
             code, f"{topic}/{partition}: {what}; going on from {first}",
             context={"topic": topic, "partition": partition, "reached": reached, "first": first, "end": end},
-            hint="take a new snapshot of the table: appliance source snapshot",
+            hint="ask for another snapshot of the table: docs/source.md, signal",
         )  # fmt: skip
         _LOGGER.error("topic and table do not fit", exc_info=error)
         return first, Broken(Raw(topic, partition, reached, None), error)
