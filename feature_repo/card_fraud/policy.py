@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 POLICY: Final[dict[str, Any]] = {
-    "review": 0.5,
-    "decline": 0.9,
+    "review": 0.03,
+    "decline": 0.35,
     "daily_review_capacity": 200,
     "explain": "feature_repo.card_fraud.policy:explain",
     "score_updates": False,
