@@ -138,6 +138,7 @@ def run(context: Context, stopping: threading.Event) -> None:
                 if (changed := _changed_at(path)) != followed:
                     if writer is not None:
                         writer.close()
+                        writer = None
                     writer, followed = Writer(context, plan.read(path)), changed
                     _LOGGER.info("following the plan", extra={"topics": sorted(writer.sinks)})
             if writer is None:
