@@ -73,9 +73,17 @@ class Redis(BasePart):
 
 
 def acl(context: Context) -> str:
-    """The ACL file: passwords as SHA-256; our processes see the tenant's keys only and cannot administer."""
+    """The ACL file: passwords as SHA-256; our processes see the tenant's keys only and cannot administer.
+
+    ``default`` is off, so nobody can log in as it, but it keeps every right: Redis replays its append-only file as this
+    user, and without rights every MULTI and every script's effect would be lost at a restart.
+    """
     tenant = context.installation.tenant
-    lines = ["user default off", f"user {users.ADMINISTRATOR} on #{_digest(context, users.ADMINISTRATOR)} ~* &* +@all"]
+    everything = "~* &* +@all"
+    lines = [
+        f"user default off resetpass {everything}",
+        f"user {users.ADMINISTRATOR} on #{_digest(context, users.ADMINISTRATOR)} {everything}",
+    ]
     may = f"~{tenant}:* &{tenant}:* +@all -@admin -@dangerous +info"
     lines += [f"user {user} on #{_digest(context, user)} {may}" for user in users.OURS]
     return "\n".join(lines) + "\n"
