@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ from stream_jobs.online.hbase_read import HBaseHistory
 USER = "gateway"
 _MOST_BODY_BYTES = 8 << 20
 _SEARCH_SECONDS = 10.0
+_FIRST_LOOK_SECONDS = 10.0
 
 
 def _openapi() -> OpenAPIConfig:
@@ -80,6 +82,7 @@ def build(context: Context) -> Litestar:
         for thread in threads:
             thread.start()
         watch.start()
+        await asyncio.to_thread(serving.wait_loaded, _FIRST_LOOK_SECONDS)
         yield
         serving.close()
         liveness.close()

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import redis
+from confluent_kafka import KafkaException
 
 from appliance.clients.triton import TritonClient
 from appliance.clock import Clock
@@ -31,7 +32,8 @@ class Serving:
         self._context, self._store, self._model, self._history = context, store, model, history
         self._clock = Clock(store, context.names.redis_clock())
         self._loaded_at = 0
-        self._stop = threading.Event()
+        self._stop, self._looked = threading.Event(), threading.Event()
+        self._trouble = ""
         self.plan = _NOTHING
         self._scorers: dict[str, Scorer] = {}
 
@@ -39,8 +41,10 @@ class Serving:
         return tuple(self._scorers)
 
     def scorer(self, service: str) -> Scorer:
-        """Raises NotFoundError when there is no such service."""
+        """Raises NotFoundError when there is no such service, PartDownError when a new plan could not be taken up."""
         scorer = self._scorers.get(service)
+        if scorer is None and self._trouble:
+            raise PartDownError("gateway", f"its plan cannot be used: {self._trouble}")
         if scorer is None:
             raise NotFoundError(
                 "service.unknown",
@@ -77,9 +81,16 @@ class Serving:
         while not self._stop.is_set():
             try:
                 self.load()
-            except ApplianceError as error:
-                _log.warning("the plan cannot be used: %s", error.message)
+                self._trouble = ""
+            except (ApplianceError, KafkaException) as error:
+                self._trouble = str(error)
+                _log.warning("the plan cannot be used: %s", error)
+            self._looked.set()
             self._stop.wait(_LOOK_SECONDS)
+
+    def wait_loaded(self, seconds: float) -> None:
+        """Wait until the plan was looked at for the first time."""
+        self._looked.wait(seconds)
 
     def close(self) -> None:
         self._stop.set()

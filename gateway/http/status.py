@@ -38,6 +38,7 @@ WORDS = {
     "writer-redis": "writing of live features",
     "writer-hbase": "writing of the history of features",
     "writer-lake": "the archive of changes and predictions",
+    "keeper": "supervision of all parts",
     "scorer": "scoring of committed rows",
     "alerter": "filing of alerts",
     "gateway": "this page and the API",
