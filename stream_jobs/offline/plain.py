@@ -64,22 +64,22 @@ def asof_features(
     same = " AND ".join(f"q.{quote(mine)} = s.{quote(key)}" for key, mine in join_keys.items())
     values = ", ".join(quote(feature) for feature in features)
     answers = ", ".join(
-        f"CASE WHEN s.at > q.as_of - {ttl_us} OR {ttl_us} = 0 THEN s.{quote(feature)} END AS {quote(feature)}"
+        f"CASE WHEN s.row_us > q.as_of - {ttl_us} OR {ttl_us} = 0 THEN s.{quote(feature)} END AS {quote(feature)}"
         for feature in features
     )
-    selected = f"{keys}, {values}, {at} AS at" + (f", epoch_us({created}) AS created_us" if stored.created else "")
+    selected = f"{keys}, {values}, {at} AS row_us" + (f", epoch_us({created}) AS created_us" if stored.created else "")
     if known_by_then and stored.created:
         sql = f"""
         SELECT q.question, {answers} FROM {questions} q LEFT JOIN (SELECT {selected} FROM {stored.relation}) s
-        ON {same} AND s.at <= q.as_of AND s.created_us <= q.as_of
-        QUALIFY row_number() OVER (PARTITION BY q.question ORDER BY s.at DESC, s.created_us DESC) = 1"""
+        ON {same} AND s.row_us <= q.as_of AND s.created_us <= q.as_of
+        QUALIFY row_number() OVER (PARTITION BY q.question ORDER BY s.row_us DESC, s.created_us DESC) = 1"""
     else:
         order = ", created_us DESC" if stored.created else ""
         sql = f"""
         SELECT q.question, {answers} FROM {questions} q ASOF LEFT JOIN (
             SELECT {selected} FROM {stored.relation}
-            QUALIFY row_number() OVER (PARTITION BY {keys}, at ORDER BY at{order}) = 1
-        ) s ON {same} AND q.as_of >= s.at"""
+            QUALIFY row_number() OVER (PARTITION BY {keys}, row_us ORDER BY row_us{order}) = 1
+        ) s ON {same} AND q.as_of >= s.row_us"""
     return connection.sql(f"{sql} ORDER BY question").to_arrow_table()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 import msgspec
 import pandas as pd
 import pyarrow as pa
+from feast import FileSource
 from feast.data_source import DataSource
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
@@ -184,6 +186,15 @@ def _result(frame: Frame, columns: Mapping[tuple[str, str], pa.ChunkedArray], fu
     return result
 
 
+def _is_change_log(config: RepoConfig, here: Context, data_source: DataSource) -> bool:
+    """Whether the source is a change table of the lake."""
+    if not isinstance(data_source, FileSource):
+        return False
+    path = FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=data_source.path)
+    changes = here.layout.lake / here.names.lake_changes("source", "table")
+    return Path(path).is_relative_to(changes.parent)
+
+
 def _pull(
     config: RepoConfig,
     data_source: DataSource,
@@ -194,6 +205,11 @@ def _pull(
     latest: bool,
 ) -> RetrievalJob:
     here = context.current()
+    if _is_change_log(config, here, data_source):
+        raise OfflineStoreError(
+            "offline.change_log", f"{data_source.name!r} is a log of changes: its rows are not feature values",
+            hint="windowed views are computed by Flink; ask for historical features instead of materializing",
+        )  # fmt: skip
 
     def compute() -> pa.Table:
         with _connect(here, config) as connection:

@@ -1,0 +1,174 @@
+"""Feast's own FeatureStore over the offline store: a windowed view from the lake, a plain view from Delta files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, KafkaSource, StreamFeatureView, ValueType
+from feast.aggregation import Aggregation
+from feast.data_format import DeltaFormat, JsonFormat
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.repo_config import RepoConfig
+from feast.types import Int64, String
+
+from appliance.installation import Installation
+from appliance.layout import Layout
+from appliance.names import Names
+from stream_jobs import plan as plans
+from stream_jobs.errors import OfflineStoreError
+from stream_jobs.lake import sink
+from stream_jobs.offline.store import ApplianceOfflineStore
+from stream_jobs.plan import Plan, View, WindowFeature
+from tests.unit.stream_jobs.lake.changes import TABLE, change, row
+
+NAMES = Names("main")
+DAY = timedelta(days=1)
+NOON = datetime(2018, 4, 3, 12, tzinfo=UTC)
+VIEW = View(
+    "names", 1, "bank", TABLE.table, TABLE.topic, "e", "name", ("name",), "id", "opened", (),
+    (WindowFeature("count_2d", "count", None, 2 * 86_400_000_000),), "", "",
+)  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Three accounts of zoë, opened a day apart until noon, committed in this order; the middle one is deleted."""
+    layout = Layout.below(tmp_path)
+    monkeypatch.setenv("APPLIANCE_HOME", str(tmp_path))
+    layout.etc.mkdir()
+    layout.installation_file.write_bytes(msgspec.json.encode(Installation("0", 1, "root", "main", "test", "", {}, {})))
+    scenario = Plan("test", (TABLE,), (VIEW,), ())
+    plans.write(scenario, layout.plan_file)
+    into = sink.of_table(TABLE, scenario, NAMES, layout.lake)
+    rows = [row(n, opened=(NOON - (2 - n) * DAY).isoformat()) for n in range(3)]
+    into.add([*(change("c", n, each) for n, each in enumerate(rows)), change("d", 3, None, rows[1])])
+    into.flush()
+    return layout
+
+
+def _store(home: Layout, *objects: Any) -> FeatureStore:
+    folder = home.code.parent
+    config = RepoConfig(
+        project="test", provider="local", registry=str(folder / "registry.db"),
+        offline_store={"type": "stream_jobs.offline.store.ApplianceOfflineStore", "memory_mib": 256, "threads": 1},
+        online_store={"type": "sqlite", "path": str(folder / "online.db")}, entity_key_serialization_version=3,
+    )  # fmt: skip
+    store = FeatureStore(config=config)
+    store.apply(list(objects))
+    return store
+
+
+def _windowed(home: Layout) -> FeatureStore:
+    name = Entity(name="name", join_keys=["name"], value_type=ValueType.STRING)
+    changes = FileSource(
+        name="changes", path=str(home.lake / NAMES.lake_changes("bank", TABLE.table)), file_format=DeltaFormat(),
+        timestamp_field="opened",
+    )  # fmt: skip
+    accounts = KafkaSource(
+        name="accounts", timestamp_field="opened", message_format=JsonFormat(schema_json="id int"), topic=TABLE.topic,
+        batch_source=changes,
+    )  # fmt: skip
+    view = StreamFeatureView(
+        name="names", entities=[name], source=accounts, timestamp_field="opened", ttl=DAY,
+        schema=[Field(name="name", dtype=String), Field(name="count_2d", dtype=Int64)],
+        aggregations=[Aggregation(column="*", function="count", time_window=2 * DAY, name="count_2d")],
+    )  # fmt: skip
+    return _store(home, name, accounts, view)
+
+
+def _frame(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"name": ["zoë", "nobody", "zoë"], "event_timestamp": [NOON, NOON, NOON - DAY]} | columns)
+
+
+def test_cuts_of_a_windowed_view(home: Layout) -> None:
+    store = _windowed(home)
+
+    def counts(**columns: Any) -> list[int]:
+        job = store.get_historical_features(_frame(**columns), ["names:count_2d"])
+        counted: list[int] = job.to_df()["count_2d"].tolist()
+        return counted
+
+    def at(offset: int) -> str:
+        return f"{1000 + offset:016x}{2000 + offset:016x}"
+
+    assert counts() == [1, 0, 1], "the deleted row counts nowhere; at noon the first one is two days old and out"
+    assert counts(position=[at(2), at(2), at(2)]) == [2, 0, 2], "before its deletion it counted"
+    assert counts(position=[at(1), at(1), at(0)]) == [1, 0, 1]
+    committed = datetime.fromtimestamp(1_763_900_000, UTC)
+    assert counts(known_at=[committed + timedelta(microseconds=2)] * 3) == [2, 0, 2]
+    late = store.get_historical_features(_frame(), ["names:count_2d"], filter_by_created_timestamp=True).to_df()
+    assert late["count_2d"].tolist() == [0, 0, 0], "all was committed years after these times"
+
+
+def test_a_result_is_kept_as_a_file_once(home: Layout, tmp_path: Path) -> None:
+    store = _windowed(home)
+    job = store.get_historical_features(_frame(), ["names:count_2d"], full_feature_names=True)
+    storage = SavedDatasetFileStorage(str(tmp_path / "saved.parquet"))
+    job.persist(storage)
+    assert pd.read_parquet(tmp_path / "saved.parquet")["names__count_2d"].tolist() == [1, 0, 1]
+    with pytest.raises(Exception, match="already exists"):
+        job.persist(storage)
+
+
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [
+        ({"position": ["0" * 32, "1", "0" * 32]}, "row 1 of column 'position' is '1'"),
+        ({"position": ["0" * 32, None, "0" * 32]}, "row 1 of column 'position' is None"),
+        ({"position": ["0" * 32] * 3, "known_at": [NOON] * 3}, "both"),
+        ({"event_timestamp": [NOON, None, NOON]}, "nulls"),
+    ],
+)
+def test_a_frame_that_does_not_fit_is_refused(home: Layout, columns: dict[str, Any], what: str) -> None:
+    with pytest.raises(OfflineStoreError, match=what):
+        _windowed(home).get_historical_features(_frame(**columns), ["names:count_2d"]).to_df()
+
+
+def test_a_log_of_changes_gives_no_feature_values(home: Layout) -> None:
+    """Feast itself refuses to materialize windows; this is for who asks the store."""
+    store = _windowed(home)
+    source = store.get_stream_feature_view("names").batch_source
+    assert source is not None
+    with pytest.raises(OfflineStoreError) as raised:
+        ApplianceOfflineStore.pull_all_from_table_or_query(store.config, source, ["name"], ["count_2d"], "opened")
+    assert raised.value.code == "offline.change_log"
+
+
+def test_a_plain_view_is_its_newest_row_in_time(home: Layout, tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    rows = pa.table(
+        {
+            "name": ["zoë"] * 4,
+            "segment": ["a", "b", "b again", "c"],
+            "at": pa.array(
+                [NOON - 30 * hour, NOON - 2 * hour, NOON - 2 * hour, NOON + hour], pa.timestamp("us", "UTC")
+            ),
+            "made": pa.array([NOON - 30 * hour, NOON - hour, NOON + hour, NOON], pa.timestamp("us", "UTC")),
+        }
+    )
+    write_deltalake(str(tmp_path / "segments"), rows)
+    name = Entity(name="name", join_keys=["name"], value_type=ValueType.STRING)
+    source = FileSource(
+        name="segments", path=str(tmp_path / "segments"), file_format=DeltaFormat(), timestamp_field="at",
+        created_timestamp_column="made",
+    )  # fmt: skip
+    view = FeatureView(
+        name="segment", entities=[name], source=source, ttl=DAY,
+        schema=[Field(name="name", dtype=String), Field(name="segment", dtype=String)],
+    )  # fmt: skip
+    store = _store(home, name, view)
+    frame = _frame(event_timestamp=[NOON, NOON, NOON - 3 * hour])
+    got = store.get_historical_features(frame, ["segment:segment"]).to_df()["segment"].tolist()
+    assert got == ["b again", None, None], "the last one stored of its time; none within a day; none before"
+    then = store.get_historical_features(frame, ["segment:segment"], filter_by_created_timestamp=True).to_df()
+    assert then["segment"].tolist() == ["b", None, None]
+    store.materialize(NOON - DAY, NOON)
+    online = store.get_online_features(["segment:segment"], [{"name": "zoë"}]).to_dict()
+    assert online["segment"] == ["b again"]
