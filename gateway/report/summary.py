@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 from pathlib import Path
 
 import msgspec
@@ -41,8 +42,9 @@ class ServiceFigures(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """captured: table → changes in the lake."""
+    """captured: table → changes in the lake. command: how the `appliance` command is called here."""
 
+    command: str
     console: str
     api_docs: str
     captured: dict[str, int]
@@ -99,4 +101,5 @@ def gather(context: Context) -> Report:
         scored, decisions = _ledger(context, service.name)
         model = _model(context, service.model)
         services.append(ServiceFigures(service.name, scored, decisions, model, _latency(context, service.name)))
-    return Report(f"{address}/", f"{address}/v1/schema", _captured(context, plan), services)
+    command = str(context.layout.bin / "appliance") if "APPLIANCE_HOME" in os.environ else "appliance"
+    return Report(command, f"{address}/", f"{address}/v1/schema", _captured(context, plan), services)

@@ -5,13 +5,21 @@ from __future__ import annotations
 from gateway.report.latency import Latency, Quantiles
 from gateway.report.summary import Report, ServiceFigures
 
-_TRY = """What to try next
-  appliance status                         every part, asked by a real read or write
-  appliance sample replay --rows 500 --rate 10      more payments arrive
-  appliance app create shop --services card_fraud   an app id and token for the API
-  appliance feast feature-views list       what Feast knows
-  appliance model show card_fraud          the model that serves
-  appliance down                           stop everything; `appliance up` goes on"""
+_TRY = (
+    ("status", "every part, asked by a real read or write"),
+    ("sample replay --rows 500 --rate 10", "more payments arrive"),
+    ("app create shop --services {service}", "an app id and token for the API"),
+    ("feast feature-views list", "what Feast knows"),
+    ("model show {service}", "the model that serves"),
+    ("down", "stop everything; `up` goes on where it was"),
+)
+
+
+def _next(report: Report) -> list[str]:
+    service = report.services[0].service if report.services else "SERVICE"
+    calls = [(f"{report.command} {words.format(service=service)}", why) for words, why in _TRY]
+    width = max(len(call) for call, _ in calls)
+    return ["What to try next", *(f"  {call:<{width}}  {why}" for call, why in calls)]
 
 
 def _quantiles(name: str, figures: Quantiles | None) -> str:
@@ -39,7 +47,7 @@ def _service(figures: ServiceFigures) -> list[str]:
         f"  alerted                {figures.alerted:,}" + (f"   (decisions: {decided})" if decided else ""),
     ]
     if figures.model is None:
-        lines.append(f"  model                  none yet: appliance model train {figures.service}")
+        lines.append("  model                  none yet (`model train` makes one)")
     else:
         later = figures.model.later_data
         lines.append(f"  model                  {figures.model.model} version {figures.model.version}")
@@ -57,7 +65,7 @@ def of_report(report: Report) -> str:
     captured = [f"  {table:<34} {count:>12,} changes" for table, count in sorted(report.captured.items())]
     services = [line for service in report.services for line in _service(service)]
     where = [
-        f"Console   {report.console}   (user and password: `appliance console password`)",
+        f"Console   {report.console}   (user and password: `{report.command} console password`)",
         f"API       {report.api_docs}",
     ]
-    return "\n".join([*where, "", "Captured", *captured, "", *services, "", _TRY])
+    return "\n".join([*where, "", "Captured", *captured, "", *services, "", *_next(report)])
