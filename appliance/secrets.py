@@ -32,11 +32,17 @@ class Secrets:
         return path.read_text()
 
     def put(self, name: str, value: str) -> Path:
-        """Store a value, replacing one that is there, in one step. Returns its file."""
+        """Store a value, replacing one that is there, in one step. Returns its file.
+
+        Written by root, it belongs to whom the folder belongs to.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.path(name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(value)
+            if os.geteuid() == 0:
+                folder = self.folder.stat()
+                os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
         temporary.rename(path)
         return path

@@ -147,8 +147,6 @@ class _FlinkProcess(BasePart):
             "heartbeat.interval": 5_000,
             "heartbeat.timeout": 50_000,
             "io.tmp.dirs": str(data / "tmp"),
-            "metrics.reporters": "prom",
-            "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
         }  # fmt: skip
 
     def ports(self, context: Context) -> dict[str, str | int | bool]:
@@ -175,7 +173,6 @@ class JobManager(_FlinkProcess):
 
     def ports(self, context: Context) -> dict[str, str | int | bool]:
         return {
-            "metrics.reporter.prom.port": str(context.port(Port.FLINK_METRICS_JOBMANAGER)),
             "metrics.internal.query-service.port": str(context.port(Port.FLINK_QUERY_JOBMANAGER)),
         }
 
@@ -192,7 +189,6 @@ class TaskManager(_FlinkProcess):
 
     def ports(self, context: Context) -> dict[str, str | int | bool]:
         return {
-            "metrics.reporter.prom.port": str(context.port(Port.FLINK_METRICS_TASKMANAGER)),
             "metrics.internal.query-service.port": str(context.port(Port.FLINK_QUERY_TASKMANAGER)),
         }
 

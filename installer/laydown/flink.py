@@ -16,18 +16,15 @@ ENVIRONMENTS = ("streaming",)
 
 _COPIED = ("bin", "opt", "lib")
 """No symbolic links: through those the scripts take the wheel's folder for FLINK_HOME and miss the connector."""
-_PLUGINS = ("metrics-prometheus",)
 
 
 def lay_down(tools: Tools, target: Path) -> None:
-    """Fill ``target`` with bin/, opt/, lib/ (and the connector), plugins/ and conf/ (logging only)."""
+    """Fill ``target`` with bin/, opt/, lib/ (and the connector) and conf/ (logging only)."""
     wheel = _wheel(tools.environment("streaming"))
     for folder in _COPIED:
         shutil.copytree(wheel / folder, target / folder, copy_function=_link)
     for script in (target / "bin").iterdir():
         script.chmod(0o755)
-    for plugin in _PLUGINS:
-        shutil.copytree(wheel / "plugins" / plugin, target / "plugins" / plugin)
     (target / "conf").mkdir()
     connector = target / "connector"
     connector.mkdir()

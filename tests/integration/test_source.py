@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,10 +25,9 @@ from stream_jobs.source import postgres_sql, record, service
 pytestmark = pytest.mark.integration
 
 
-def _appliance(*words: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", *words, "--json"], capture_output=True, text=True, check=False
-    )
+def _appliance(context: Context, *words: str) -> dict[str, Any]:
+    command = context.layout.bin / "appliance"
+    done = subprocess.run([command, *words, "--json"], capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == 0, answer
@@ -121,7 +119,7 @@ def test_another_database_is_captured_and_given_back_as_it_was(live: Context, ot
 
 
 def test_the_sample_source_passes_every_check(live: Context) -> None:
-    answer = _appliance("source", "check", "bank")
+    answer = _appliance(live, "source", "check", "bank")
     assert all(check["ok"] for check in answer["checks"])
     assert len(answer["checks"]) > 15
 
@@ -138,17 +136,17 @@ def test_only_what_is_listed_was_touched_in_the_sample_database(live: Context) -
 
 
 def test_replay_goes_on_exactly_after_a_kill(live: Context) -> None:
-    before = _appliance("sample", "status")
+    before = _appliance(live, "sample", "status")
     if before["remaining"] < 400:
         pytest.skip(f"only {before['remaining']} rows are left to replay")
-    started = _appliance("sample", "replay", "--background", "--rate", "100", "--rows", "100000")
+    started = _appliance(live, "sample", "replay", "--background", "--rate", "100", "--rows", "100000")
     time.sleep(1.5)
     os.kill(started["pid"], signal.SIGKILL)
-    killed = _appliance("sample", "status")
+    killed = _appliance(live, "sample", "status")
     assert killed["replaying"] is None
     assert before["position"] < killed["position"] < before["position"] + 390
     assert _committed(live) == killed["position"] + sum(killed["history"].values())
-    done = _appliance("sample", "replay", "--fast", "--rows", "10")
+    done = _appliance(live, "sample", "replay", "--fast", "--rows", "10")
     assert (done["committed"], done["position"]) == (10, killed["position"] + 10)
     assert _committed(live) == done["position"] + sum(killed["history"].values())
 
