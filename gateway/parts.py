@@ -7,28 +7,12 @@ import urllib.request
 
 from appliance import alive
 from appliance.errors import NotReadyError
-from appliance.layout import Layout
-from appliance.parts.base import BasePart, Context, Process
+from appliance.parts.base import Context
+from appliance.parts.ours import OurProcess
 from appliance.ports import Port
 
 
-class _Ours(BasePart):
-    """A process of ours: ready when it has lately done a real unit of work (its alive key in Redis)."""
-
-    name: str
-    module: str
-
-    def process(self, context: Context) -> Process:
-        environment = {"PYTHONPATH": str(context.layout.code), "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
-        if context.layout != Layout.system():
-            environment["APPLIANCE_HOME"] = str(context.layout.code.parent)
-        return Process((context.python(), "-m", self.module), environment, context.layout.run)
-
-    def ready(self, context: Context) -> None:
-        alive.check(context, self.name)
-
-
-class Scorer(_Ours):
+class Scorer(OurProcess):
     """Captured rows and Kafka requests → predictions and alerts."""
 
     name = "scorer"
@@ -36,7 +20,7 @@ class Scorer(_Ours):
     needs = ("kafka", "redis", "triton", "writer-redis")
 
 
-class Alerter(_Ours):
+class Alerter(OurProcess):
     """Alerts → OpenSearch; predictions → the day's counts."""
 
     name = "alerter"
@@ -44,7 +28,7 @@ class Alerter(_Ours):
     needs = ("kafka", "redis", "opensearch")
 
 
-class Gateway(_Ours):
+class Gateway(OurProcess):
     """HTTP API and console."""
 
     name = "gateway"

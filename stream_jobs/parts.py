@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from appliance import alive
-from appliance.layout import Layout
-from appliance.parts.base import BasePart, Context, Process
+from appliance.parts.ours import OurProcess
 
 
-class _Ours(BasePart):
-    """A process of ours: ready when it has lately done a real unit of work (its alive key in Redis)."""
-
-    name: str
-    module: str
-
-    def process(self, context: Context) -> Process:
-        environment = {"PYTHONPATH": str(context.layout.code), "PYTHONUNBUFFERED": "1"}
-        if context.layout != Layout.system():
-            environment["APPLIANCE_HOME"] = str(context.layout.code.parent)
-        return Process((context.python(), "-m", self.module), environment, context.layout.run)
-
-    def ready(self, context: Context) -> None:
-        alive.check(context, self.name)
-
-
-class FlinkJobs(_Ours):
+class FlinkJobs(OurProcess):
     """Keeps one Flink job a view version running. A submission takes a JVM client's 10 to 30 s."""
 
     name = "flink-jobs"
@@ -32,7 +14,7 @@ class FlinkJobs(_Ours):
     ready_timeout_seconds = 300
 
 
-class Marker(_Ours):
+class Marker(OurProcess):
     """Puts marker records into every partition of every captured topic."""
 
     name = "marker"
@@ -40,7 +22,7 @@ class Marker(_Ours):
     needs = ("kafka", "redis")
 
 
-class RedisWriter(_Ours):
+class RedisWriter(OurProcess):
     """Edits to Redis."""
 
     name = "writer-redis"
@@ -48,7 +30,7 @@ class RedisWriter(_Ours):
     needs = ("kafka", "redis")
 
 
-class HBaseWriter(_Ours):
+class HBaseWriter(OurProcess):
     """Edits to HBase."""
 
     name = "writer-hbase"
@@ -56,7 +38,7 @@ class HBaseWriter(_Ours):
     needs = ("kafka", "redis", "hbase-thrift")
 
 
-class LakeWriter(_Ours):
+class LakeWriter(OurProcess):
     """CDC topics to the lake's change and state tables, predictions to the ledger."""
 
     name = "writer-lake"

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from selenium import webdriver
@@ -14,6 +15,10 @@ from selenium import webdriver
 from appliance import context as contexts
 from appliance.parts.base import Context
 from appliance.ports import Port
+
+# A busy machine makes no test wrong.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ class OurProcess(BasePart):
     module: str
 
     def process(self, context: Context) -> Process:
-        return Process((context.python(), "-m", self.module), {"MALLOC_ARENA_MAX": "2"})
+        environment = {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
+        return Process((context.python(), "-m", self.module), environment, context.layout.run)
 
     def ready(self, context: Context) -> None:
         alive.check(context, self.name)

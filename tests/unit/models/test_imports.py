@@ -1,4 +1,4 @@
-"""Training needs the training environment alone; everything else of the room does without torch."""
+"""Everything but training does without torch. That training needs its own environment alone: test_training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from appliance import context as contexts
 
 _CODE = Path(__file__).parents[3]
 
@@ -21,13 +19,6 @@ def _imported(python: str, module: str) -> set[str]:
     )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
-
-
-@pytest.mark.training
-@pytest.mark.parametrize("module", ["models.train.__main__", "models.metrics"])
-def test_training_imports_no_other_room(module: str) -> None:
-    ours = {"appliance", "stream_jobs", "feature_repo", "gateway", "installer", "feast", "msgspec"}
-    assert not _imported(contexts.current().python("training"), module) & ours
 
 
 @pytest.mark.parametrize("module", ["models.pipeline", "models.commands"])

@@ -17,8 +17,8 @@ import pytest
 from appliance import context as contexts
 from models.metrics import auc_roc
 
-pytestmark = pytest.mark.training
-_CODE = Path(__file__).parents[3]
+pytestmark = [pytest.mark.integration, pytest.mark.training]
+_CODE = Path(__file__).parents[2]
 _ROWS = 3000
 
 
@@ -58,6 +58,18 @@ def _train(folder: Path, seed: int) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _train(tmp_path_factory.mktemp("training") / "first", 3)
+
+
+@pytest.mark.parametrize("module", ["models.train.__main__", "models.metrics"])
+def test_training_imports_no_other_room(module: str) -> None:
+    ours = {"appliance", "stream_jobs", "feature_repo", "gateway", "installer", "feast", "msgspec"}
+    script = f"import sys, {module}; print(' '.join({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        (contexts.current().python("training"), "-c", script),
+        env={"PYTHONPATH": str(_CODE)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stdout.split()) & ours
 
 
 def test_onnx_says_what_torch_says(trained: Path) -> None:
