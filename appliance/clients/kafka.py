@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from appliance import users
@@ -63,6 +63,17 @@ def consumer(context: Context, user: str, group: str, **overrides: Any) -> Consu
         "topic.metadata.refresh.interval.ms": 5_000,
     }
     return Consumer(client(context, user, **(settings | overrides)))
+
+
+def from_end(context: Context, user: str, group: str, topic: str) -> Consumer:
+    """A consumer of the records that come to a topic after this call, and of no earlier one."""
+    made = consumer(context, user, group)
+    partitions = made.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
+    ends = [TopicPartition(topic, partition) for partition in partitions]
+    for end in ends:
+        _, end.offset = made.get_watermark_offsets(end, timeout=_SECONDS)
+    made.assign(ends)
+    return made
 
 
 def admin(context: Context, **overrides: Any) -> AdminClient:

@@ -103,11 +103,9 @@ def measure(
     Returns what was seen when ``timeout_seconds`` ran out, if that comes first.
     """
     watch = _ReachedWatch(context, views)
-    consumer = kafka.consumer(context, "appliance", f"measure-{wall_us()}", **{"auto.offset.reset": "latest"})
-    consumer.subscribe([context.names.predictions(service.name)])
+    group = f"{context.names.tenant}.appliance.measure-{wall_us()}"
+    consumer = kafka.from_end(context, "appliance", group, context.names.predictions(service.name))
     deadline = time.monotonic() + timeout_seconds
-    while not consumer.assignment() and time.monotonic() < deadline:
-        consumer.poll(0.1)
     watch.start()
     writer = threading.Thread(target=commit, daemon=True)
     writer.start()

@@ -29,10 +29,8 @@ def nearest_rank(values: list[float], share: float) -> float:
 def test_commit_to_prediction_and_alert(live: Context) -> None:
     """p99 over 100 single commits, every fifth of an amount no customer ever pays."""
     payments = business.Payments(live)
-    consumer = kafka.consumer(live, "appliance", f"test-{uuid.uuid4()}", **{"auto.offset.reset": "latest"})
-    consumer.subscribe([live.names.predictions("card_fraud")])
-    while not consumer.assignment():
-        consumer.poll(0.1)
+    group = f"main.appliance.test-{uuid.uuid4().hex}"
+    consumer = kafka.from_end(live, "appliance", group, live.names.predictions("card_fraud"))
     search = opensearch.connect(live, "gateway")
     scored: dict[str, Prediction] = {}
     to_kafka: list[float] = []

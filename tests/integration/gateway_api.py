@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import msgspec
-from confluent_kafka import TopicPartition
 
 from appliance import users
 from appliance.clients import kafka, postgres
@@ -81,14 +80,8 @@ class Tail:
     """Records that come to a topic after this was made."""
 
     def __init__(self, context: Context, topic: str) -> None:
-        self._consumer = kafka.consumer(context, users.ADMINISTRATOR, f"main.appliance.test-{uuid.uuid4().hex}")
-        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = []
-        for partition in partitions:
-            where = TopicPartition(topic, partition)
-            _, where.offset = self._consumer.get_watermark_offsets(where, timeout=10)
-            ends.append(where)
-        self._consumer.assign(ends)
+        group = f"main.appliance.test-{uuid.uuid4().hex}"
+        self._consumer = kafka.from_end(context, users.ADMINISTRATOR, group, topic)
 
     def values(self, seconds: float, enough: Callable[[list[bytes]], bool]) -> list[bytes]:
         """Values of the records, until there are enough or the time is over."""
