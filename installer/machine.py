@@ -60,7 +60,7 @@ def architecture(machine: str | None = None) -> Check:
 
 def root(user: int | None = None) -> Check:
     got = os.geteuid() if user is None else user
-    return Check("user", got == 0, "root (0)", str(got), "run ./install as root")
+    return Check("user", got == 0, "root (0)", "root (0)" if got == 0 else str(got), "run ./install as root")
 
 
 def _existing(path: Path) -> Path:
@@ -122,7 +122,9 @@ def ports(base: int, layout: Layout) -> list[Check]:
         who = f"taken by process {owner.pid} ({owner.command})" if owner else "taken by a process that cannot be seen"
         taken.append(Check(f"port {number} ({port.name.lower()})", False, "free", who,
                            "stop that process, or give another --port-base"))  # fmt: skip
-    return taken or [Check(f"ports {base} to {base + max(Port)}", True, "free or this appliance's own", "so they are")]
+    return taken or [
+        Check(f"ports {base} to {base + max(Port)}", True, "free or this appliance's own", "free, or ours")
+    ]
 
 
 def running(etc: Path) -> bool:
@@ -137,4 +139,4 @@ def loopback() -> Check:
             probe.bind(("127.0.0.1", 0))
         except OSError as error:
             return Check("loopback", False, "127.0.0.1 can be bound", str(error), "bring up the interface lo")
-    return Check("loopback", True, "127.0.0.1 can be bound", "yes")
+    return Check("loopback", True, "127.0.0.1 can be bound", "it can")

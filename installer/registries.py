@@ -65,7 +65,7 @@ def python_index() -> Check:
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
     last = done.stdout.strip().splitlines()[-1:] or ["no message"]
-    return Check(name, done.returncode == 0, expected, "it does" if done.returncode == 0 else last[0], hint)
+    return Check(name, done.returncode == 0, expected, "reached" if done.returncode == 0 else last[0], hint)
 
 
 def maven_repository() -> Check:
@@ -79,7 +79,7 @@ def maven_repository() -> Check:
                 maven.fetch_plugin(Path(folder))
             except InstallError as error:
                 return Check(name, False, expected, _first_error(error.message), hint)
-        return Check(name, True, expected, "it does")
+        return Check(name, True, expected, "reached")
     path = f"{group.replace('.', '/')}/{artifact}/{version}/{artifact}-{version}.pom"
     try:
         address = _maven_address()
