@@ -26,6 +26,7 @@ KillMode=mixed
 UMask=0077
 NoNewPrivileges=true
 ProtectSystem=full
+ReadWritePaths={etc}
 LimitNOFILE=65536
 
 [Install]
