@@ -76,6 +76,11 @@ def test_it_says_whether_the_system_runs_and_how_much_was_scored(live: Context, 
 
 
 def test_an_alert_shows_the_features_behind_it(live: Context, console: webdriver.Chrome) -> None:
+    with api.app_client(live) as client:
+        answer = client.post(api.PREDICT, json={"rows": [api.payment(live, tx_amount="9999.00")]})
+    (scored,) = answer.json()["predictions"]
+    assert scored["decision"] != "approve", "an amount no customer ever pays raises no alert"
+    WebDriverWait(console, _SECONDS).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#alerts details"))
     first = console.find_element(By.CSS_SELECTOR, "#alerts details")
     first.find_element(By.TAG_NAME, "summary").click()
     inside = first.find_element(By.CLASS_NAME, "inside")
