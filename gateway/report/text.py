@@ -9,7 +9,7 @@ _TRY = (
     ("status", "every part, asked by a real read or write"),
     ("sample replay --rows 500 --rate 10", "more payments arrive"),
     ("app create shop --services {service}", "an app id and token for the API"),
-    ("feast feature-views list", "what Feast knows"),
+    ("feast feature-services list", "what Feast knows"),
     ("model show {service}", "the model that serves"),
     ("down", "stop everything; `up` goes on where it was"),
 )
