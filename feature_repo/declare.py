@@ -26,8 +26,8 @@ def captured(
     source: str,
     table: str,
     key: str,
-    event_time: str,
     columns: Mapping[str, str],
+    event_time: str = "",
     time_zone: str = "",
     description: str = "",
 ) -> KafkaSource:
@@ -35,7 +35,7 @@ def captured(
 
     source: alias of the registered database. table: ``schema.table``. key: its primary key column. columns: name →
     int64, decimal(scale), float64, string, bool, timestamp or timestamptz. time_zone: needed where event_time is a
-    timestamp without zone.
+    timestamp without zone. A table without event_time is captured into the lake, and no windowed view can stand on it.
     """
     for column, kind in columns.items():
         if kind.partition("(")[0] not in _TYPES:
@@ -56,7 +56,7 @@ def captured(
             name=f"{name}_changes",
             path=str(Layout.current().lake / _NAMES.lake_changes(source, table)),
             file_format=DeltaFormat(),
-            timestamp_field=event_time,
+            timestamp_field=event_time or "known_at",
         ),
         tags=tags,
         description=description,

@@ -107,7 +107,10 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class CapturedTable(msgspec.Struct, frozen=True):
-    """A table to capture. full_identity: its old values matter, so it needs REPLICA IDENTITY FULL."""
+    """A table to capture.
+
+    event_time: its time column, "" for none. full_identity: its old values matter, so it needs REPLICA IDENTITY FULL.
+    """
 
     source: str
     table: str

@@ -21,6 +21,22 @@ terminal = Entity(
     name="terminal", join_keys=["terminal_id"], value_type=ValueType.INT64, description="Where a card is taken"
 )
 
+customers = declare.captured(
+    name="customers",
+    source="bank",
+    table="public.customers",
+    key="customer_id",
+    columns={"customer_id": "int64", "home_x": "float64", "home_y": "float64"},
+    description="Customers and where they live",
+)
+terminals = declare.captured(
+    name="terminals",
+    source="bank",
+    table="public.terminals",
+    key="terminal_id",
+    columns={"terminal_id": "int64", "x": "float64", "y": "float64"},
+    description="Terminals and where they stand",
+)
 transactions = declare.captured(
     name="transactions",
     source="bank",

@@ -21,7 +21,10 @@ _PLAN_TYPE: dict[str, ColumnType] = {
 
 @dataclass(frozen=True)
 class Table:
-    """A captured table before its views are known. declared: column → type as written (timestamptz, decimal, …)."""
+    """A captured table before its views are known. declared: column → type as written (timestamptz, decimal, …).
+
+    event_time: "" for a table that has none, which no windowed view can stand on.
+    """
 
     name: str
     source: str
@@ -87,7 +90,7 @@ def table(source: KafkaSource, names: Names) -> Table:
         time_zone=source.tags.get("appliance.time_zone", ""),
     )
     result.column(result.key, f"{where} as its key")
-    if result.column(result.event_time, f"{where} as its event time").type != "timestamp_us":
+    if result.event_time and result.column(result.event_time, f"{where} as its event time").type != "timestamp_us":
         raise CompileError(
             "compile.event_time",
             f"{where}: event time {result.event_time!r} is {declared[result.event_time]}, expected timestamptz",

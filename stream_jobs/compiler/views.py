@@ -104,6 +104,8 @@ def _check_exact(declared: StreamFeatureView, table: Table) -> None:
         raise refuse("udf", "has a Python function, which the stream does not run", "compute the column in the source")
     if declared.enable_tiling:
         raise refuse("tiling", "asks for tiles (coarse edges), which are not built", "set enable_tiling=False")
+    if not table.event_time:
+        raise refuse("no_event_time", f"stands on {table.table}, which has no event time", "give its source one")
     if declared.timestamp_field != table.event_time:
         raise refuse(
             "event_time",

@@ -42,6 +42,8 @@ def context(tmp_path: Path) -> Context:
 def test_card_fraud_has_the_tables_views_and_service_of_the_scenario(context: Context) -> None:
     made = compiled(context, Versions(context.layout.data / "versions.json"))
     assert [(table.topic, table.primary_key, table.full_identity) for table in made.tables] == [
+        ("main.cdc.bank.public.customers", ("customer_id",), False),
+        ("main.cdc.bank.public.terminals", ("terminal_id",), False),
         ("main.cdc.bank.public.transactions", ("transaction_id",), True),
         ("main.cdc.bank.public.transaction_labels", ("transaction_id",), True),
     ]
@@ -131,6 +133,13 @@ def test_what_cannot_be_exact_is_refused(make: Callable[[], StreamFeatureView], 
     with pytest.raises(CompileError) as refused:
         _compile(make(), Versions(tmp_path / "versions.json"))
     assert refused.value.code == code
+
+
+def test_a_table_without_event_time_is_captured_and_carries_no_windows(tmp_path: Path) -> None:
+    timeless = _table(event_time="", columns={"id": "int64", "who": "int64", "x": "decimal(2)"})
+    assert timeless.captured(full_identity=False).event_time == ""
+    with pytest.raises(CompileError, match="no event time"):
+        _compile(_view(), Versions(tmp_path / "versions.json"), timeless)
 
 
 def test_a_time_without_zone_is_refused_unless_it_is_utc() -> None:
