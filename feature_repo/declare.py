@@ -19,6 +19,9 @@ from appliance.names import Names
 _NAMES = Names("main")
 _TYPES = ("int64", "decimal", "float64", "string", "bool", "timestamp", "timestamptz")
 
+_KNOWN_AT = "known_at"
+"""The time column of a change table whose rows have none of their own: Feast wants one of every source."""
+
 
 def captured(
     *,
@@ -44,19 +47,20 @@ def captured(
         "appliance.source": source,
         "appliance.table": table,
         "appliance.key": key,
+        "appliance.event_time": event_time,
         "appliance.columns": json.dumps(dict(columns)),
         "appliance.time_zone": time_zone,
     }
     return KafkaSource(
         name=name,
-        timestamp_field=event_time,
+        timestamp_field=event_time or _KNOWN_AT,
         message_format=JsonFormat(schema_json=", ".join(f"{column} {kind}" for column, kind in columns.items())),
         topic=_NAMES.cdc(source, table),
         batch_source=FileSource(
             name=f"{name}_changes",
             path=str(Layout.current().lake / _NAMES.lake_changes(source, table)),
             file_format=DeltaFormat(),
-            timestamp_field=event_time or "known_at",
+            timestamp_field=event_time or _KNOWN_AT,
         ),
         tags=tags,
         description=description,

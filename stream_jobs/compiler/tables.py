@@ -84,7 +84,7 @@ def table(source: KafkaSource, names: Names) -> Table:
         table=name,
         topic=names.cdc(alias, name),
         key=source.tags["appliance.key"],
-        event_time=source.timestamp_field,
+        event_time=source.tags.get("appliance.event_time", ""),
         columns=tuple(columns),
         declared=declared,
         time_zone=source.tags.get("appliance.time_zone", ""),
