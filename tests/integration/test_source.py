@@ -164,11 +164,13 @@ def _committed(context: Context) -> int:
 
 def test_the_connectors_role_may_read_and_nothing_else(live: Context) -> None:
     with postgres.sample(live, role="postgres") as administrator:
+        administrator.execute(b"CREATE TABLE public.payroll_of_this_test (id bigint PRIMARY KEY)")
         may = administrator.execute(
             b"SELECT has_table_privilege('appliance_cdc', 'public.transactions', 'SELECT'), "
             b"has_table_privilege('appliance_cdc', 'public.transactions', 'INSERT, UPDATE, DELETE, TRUNCATE'), "
-            b"has_table_privilege('appliance_cdc', 'public.customers', 'SELECT')"
+            b"has_table_privilege('appliance_cdc', 'public.payroll_of_this_test', 'SELECT')"
         ).fetchone()
+        administrator.execute(b"DROP TABLE public.payroll_of_this_test")
     assert may == (True, False, False)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(
