@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import httpx
+import psycopg
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -75,11 +76,17 @@ def test_it_says_whether_the_system_runs_and_how_much_was_scored(live: Context, 
     assert (state == "good") == ("is running" in console.find_element(By.ID, "sentence").text)
 
 
-def test_an_alert_shows_the_features_behind_it(live: Context, console: webdriver.Chrome) -> None:
+def test_an_alert_shows_the_features_behind_it(
+    live: Context, console: webdriver.Chrome, sample_db: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    customers = [
+        row[0] for row in sample_db.execute("select customer_id from customers order by 1 limit 20").fetchall()
+    ]
+    rows = [api.payment(live, tx_amount="9999.00", customer_id=customer) for customer in customers]
     with api.app_client(live) as client:
-        answer = client.post(api.PREDICT, json={"rows": [api.payment(live, tx_amount="9999.00")]})
-    (scored,) = answer.json()["predictions"]
-    assert scored["decision"] != "approve", "an amount no customer ever pays raises no alert"
+        scored = client.post(api.PREDICT, json={"rows": rows}).json()["predictions"]
+    decisions = {one["decision"] for one in scored}
+    assert decisions - {"approve"}, "20 amounts no customer ever pays raise no alert"
     WebDriverWait(console, _SECONDS).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#alerts details"))
     first = console.find_element(By.CSS_SELECTOR, "#alerts details")
     first.find_element(By.TAG_NAME, "summary").click()
