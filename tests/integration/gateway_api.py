@@ -18,8 +18,9 @@ from appliance.clients import redis as redis_clients
 from appliance.clock import Clock
 from appliance.parts.base import Context
 from appliance.ports import Port
-from appliance.records import Prediction
+from appliance.records import Alert, FeatureValue, Prediction
 from gateway import apps, database
+from gateway.scoring import identity
 
 SERVICE = "card_fraud"
 PREDICT = f"/v1/services/{SERVICE}/predict"
@@ -74,6 +75,23 @@ def payment(context: Context, **changed: Any) -> dict[str, Any]:
         "terminal_id": terminal,
         "tx_amount": "87.65",
     } | changed
+
+
+def alert(context: Context, **changed: Any) -> Alert:
+    """An alert of an invented payment, now by the appliance clock."""
+    now = scenario_now_us(context)
+    row = {"transaction_id": time.time_ns(), "tx_datetime": now, "customer_id": 987_654_321_007,
+           "terminal_id": 987_654_321_008, "tx_amount": "321.00"}  # fmt: skip
+    fields: dict[str, Any] = {
+        "prediction_id": str(uuid.uuid4()), "tenant": context.installation.tenant, "service": SERVICE, "way": "http",
+        "event_key": str(row["transaction_id"]), "source_position": "", "request_id": "test", "app": "test",
+        "as_of": now, "row": row, "features": {"request:amount": FeatureValue(321.0, "present")}, "cuts": {},
+        "reached": {}, "behind": False, "score": 0.625, "decision": "review",
+        "reason": "a zebra paid at the zoo", "kind": "test kind", "model": "card_fraud", "model_version": "1",
+        "definition_hash": "", "committed_at": 0, "scored_at": time.time_ns() // 1000, "spent_us": {},
+    }  # fmt: skip
+    prediction = Prediction(**(fields | changed))
+    return Alert(identity.alert_id(prediction.tenant, prediction.service, prediction.event_key), prediction)
 
 
 class Tail:

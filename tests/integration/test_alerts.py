@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -13,28 +12,11 @@ import pytest
 
 from appliance.clients import opensearch
 from appliance.parts.base import Context
-from appliance.records import Alert, DeadLetter, FeatureValue, Prediction
+from appliance.records import Alert, DeadLetter
 from gateway.alerts import index
-from gateway.scoring import identity
 from tests.integration import gateway_api as api
 
 pytestmark = pytest.mark.integration
-
-
-def _alert(live: Context, **changed: Any) -> Alert:
-    now = api.scenario_now_us(live)
-    row = {"transaction_id": time.time_ns(), "tx_datetime": now, "customer_id": 987_654_321_007,
-           "terminal_id": 987_654_321_008, "tx_amount": "321.00"}  # fmt: skip
-    fields: dict[str, Any] = {
-        "prediction_id": str(uuid.uuid4()), "tenant": live.installation.tenant, "service": api.SERVICE, "way": "http",
-        "event_key": str(row["transaction_id"]), "source_position": "", "request_id": "test", "app": "test",
-        "as_of": now, "row": row, "features": {"request:amount": FeatureValue(321.0, "present")}, "cuts": {},
-        "reached": {}, "behind": False, "score": 0.625, "decision": "review",
-        "reason": "a zebra paid at the zoo", "kind": "test kind", "model": "card_fraud", "model_version": "1",
-        "definition_hash": "", "committed_at": 0, "scored_at": time.time_ns() // 1000, "spent_us": {},
-    }  # fmt: skip
-    prediction = Prediction(**(fields | changed))
-    return Alert(identity.alert_id(prediction.tenant, prediction.service, prediction.event_key), prediction)
 
 
 @pytest.fixture
@@ -46,7 +28,7 @@ def client(live: Context) -> Iterator[httpx.Client]:
 @pytest.fixture
 def filed(live: Context) -> Iterator[Alert]:
     """An alert of an invented payment, filed by the alerter and taken out of the index afterwards."""
-    alert = _alert(live)
+    alert = api.alert(live)
     api.send(live, live.names.alerts(), msgspec.json.encode(alert))
     yield alert
     with opensearch.connect(live, "alerter") as store:
@@ -114,7 +96,7 @@ def test_two_ways_and_a_repetition_are_one_alert(live: Context, client: httpx.Cl
 def test_what_opensearch_refuses_is_buried_and_the_rest_goes_on(
     live: Context, client: httpx.Client, filed: Alert
 ) -> None:
-    refused = _alert(live, row={"colour": "red"})
+    refused = api.alert(live, row={"colour": "red"})
     with api.tail(live, live.names.dead_letters("alerter")) as reading:
         api.send(live, live.names.alerts(), msgspec.json.encode(refused), b"no alert at all")
         values = reading.values(30, lambda seen: len(seen) >= 2)
