@@ -13,6 +13,8 @@ import pytest
 from selenium import webdriver
 
 from appliance import context as contexts
+from appliance.clients import redis
+from appliance.clock import Clock, ClockRecord
 from appliance.parts.base import Context
 from appliance.ports import Port
 
@@ -56,6 +58,20 @@ def sample_db_admin(live: Context) -> Iterator[psycopg.Connection[tuple[object, 
         password=live.secrets.get("sampledb.postgres"), autocommit=True,
     ) as connection:  # fmt: skip
         yield connection
+
+
+@pytest.fixture
+def held_clock(live: Context) -> Iterator[int]:
+    """The appliance clock, standing still during a test."""
+    store = redis.connect(live, "appliance")
+    clock = Clock(store, live.names.redis_clock(), cache_ms=0)
+    before, now = store.get(live.names.redis_clock()), clock.now_us()
+    clock.set(ClockRecord(now, 0, 0.0))
+    yield now
+    if before is None:
+        clock.set(None)
+    else:
+        store.set(live.names.redis_clock(), before)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import bisect
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -19,17 +19,11 @@ from appliance.clients import kafka, redis
 from appliance.clock import wall_us
 from appliance.parts.base import Context
 from appliance.records import Prediction
+from stream_jobs.online import reached
 from stream_jobs.plan import Service, View
 
 _POLL_SECONDS = 0.002
 _QUIET_SECONDS = 5.0
-
-
-class Reached(msgspec.Struct, frozen=True):
-    """The value of a view's ``reached`` key."""
-
-    position: str
-    known_at: int
 
 
 class Quantiles(msgspec.Struct, frozen=True):
@@ -68,18 +62,18 @@ class _ReachedWatch(threading.Thread):
     def __init__(self, context: Context, views: list[View]) -> None:
         super().__init__(daemon=True)
         self._redis = redis.connect(context, "appliance")
-        self._keys = [context.names.redis_reached(view.name, view.version) for view in views]
+        self._names, self._views = context.names, views
         self._stopped = threading.Event()
         self.positions: list[str] = []
         self.seen_us: list[int] = []
 
     def run(self) -> None:
         while not self._stopped.is_set():
-            raw = cast(list[bytes | None], self._redis.mget(self._keys))
+            known = reached.read(self._redis, self._names, self._views).values()
             now = wall_us()
-            known = [msgspec.json.decode(value, type=Reached).position for value in raw if value]
-            if len(known) == len(self._keys):
-                lowest = min(known)
+            positions = [one.position for one in known if one is not None]
+            if len(positions) == len(self._views):
+                lowest = min(positions)
                 if not self.positions or lowest > self.positions[-1]:
                     self.positions.append(lowest)
                     self.seen_us.append(now)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from appliance.clients import redis
-from appliance.clock import Clock, ClockRecord
 from appliance.parts.base import Context
 from stream_jobs import plan as plans
 from stream_jobs.feature_store import feature_store
@@ -22,20 +19,6 @@ pytestmark = pytest.mark.e2e
 PAIRS = 1_000
 SHARE_WITH_HISTORY = 0.95
 WITHIN = 1e-9
-
-
-@pytest.fixture
-def held_clock(live: Context) -> Iterator[int]:
-    """The appliance clock, standing still during a test."""
-    store = redis.connect(live, "appliance")
-    clock = Clock(store, live.names.redis_clock(), cache_ms=0)
-    before, now = store.get(live.names.redis_clock()), clock.now_us()
-    clock.set(ClockRecord(now, 0, 0.0))
-    yield now
-    if before is None:
-        clock.set(None)
-    else:
-        store.set(live.names.redis_clock(), before)
 
 
 def pairs(context: Context) -> list[tuple[int, int]]:

@@ -13,7 +13,6 @@ from redis.exceptions import WatchError
 
 from appliance import users
 from appliance.clients import redis as redis_clients
-from appliance.clock import Clock, ClockRecord
 from appliance.names import Names
 from appliance.parts.base import Context
 from appliance.records import Edit
@@ -76,20 +75,6 @@ def test_redis_and_hbase_give_the_same_values(live: Context, plan: Plan, redis: 
             for one in (online, known)
         ]
         assert plain[0] == plain[1]
-
-
-@pytest.fixture
-def held_clock(live: Context, redis: Any) -> Iterator[int]:
-    """The appliance clock, standing still during a test."""
-    before = redis.get(live.names.redis_clock())
-    clock = Clock(redis, live.names.redis_clock(), cache_ms=0)
-    now = clock.now_us()
-    clock.set(ClockRecord(now, 0, 0.0))
-    yield now
-    if before is None:
-        redis.delete(live.names.redis_clock())
-    else:
-        redis.set(live.names.redis_clock(), before)
 
 
 def test_feast_and_the_reader_agree(live: Context, plan: Plan, redis: Any, held_clock: int) -> None:
