@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import psycopg
@@ -34,28 +33,12 @@ def live() -> Context:
     return contexts.current()
 
 
-@pytest.fixture(scope="session")
-def appliance_command(live: Context) -> Path:
-    """The `appliance` command of the running appliance."""
-    return live.layout.bin / "appliance"
-
-
 @pytest.fixture
 def sample_db(live: Context) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A connection of the business application to the sample business database, each statement its own commit."""
     with psycopg.connect(
         host="127.0.0.1", port=live.port(Port.SAMPLE_DB), dbname="bank", user="bank_app",
         password=live.secrets.get("sampledb.bank_app"), autocommit=True,
-    ) as connection:  # fmt: skip
-        yield connection
-
-
-@pytest.fixture
-def sample_db_admin(live: Context) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """The administrator's connection to the sample business database."""
-    with psycopg.connect(
-        host="127.0.0.1", port=live.port(Port.SAMPLE_DB), dbname="bank", user="postgres",
-        password=live.secrets.get("sampledb.postgres"), autocommit=True,
     ) as connection:  # fmt: skip
         yield connection
 
@@ -72,17 +55,6 @@ def held_clock(live: Context) -> Iterator[int]:
         clock.set(None)
     else:
         store.set(live.names.redis_clock(), before)
-
-
-@pytest.fixture
-def psql(live: Context) -> Iterator[list[str | Path]]:
-    """The first words of a psql call into the sample database as its application; the password stands in a file."""
-    with tempfile.NamedTemporaryFile("w", suffix=".pgpass") as file:
-        port = live.port(Port.SAMPLE_DB)
-        file.write(f"127.0.0.1:{port}:bank:bank_app:{live.secrets.get('sampledb.bank_app')}\n")
-        file.flush()
-        yield ["env", f"PGPASSFILE={file.name}", "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "bank_app", "-d",
-               "bank", "-v", "ON_ERROR_STOP=1", "-At"]  # fmt: skip
 
 
 @pytest.fixture
