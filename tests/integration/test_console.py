@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import msgspec
@@ -22,6 +22,8 @@ from tests.integration import gateway_api as api
 
 pytestmark = pytest.mark.integration
 _SECONDS = 30
+_REPLACED_MEANWHILE = (StaleElementReferenceException, NoSuchElementException)
+"""The page draws itself anew while a test looks at it."""
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,10 @@ def forgotten_failures(live: Context) -> Iterator[None]:
     yield
     with redis_clients.connect(live, redis_users.ADMINISTRATOR) as store:
         store.delete(Keys(live.installation.tenant).login_failures("127.0.0.1"))
+
+
+def _until(browser: webdriver.Chrome, true: Callable[[webdriver.Chrome], object]) -> None:
+    WebDriverWait(browser, _SECONDS, ignored_exceptions=_REPLACED_MEANWHILE).until(true)
 
 
 def _log_in(live: Context, browser: webdriver.Chrome, password: str) -> None:
@@ -43,15 +49,13 @@ def _log_in(live: Context, browser: webdriver.Chrome, password: str) -> None:
 def console(live: Context, browser: webdriver.Chrome) -> webdriver.Chrome:
     """The browser, logged in, with the first figures shown."""
     _log_in(live, browser, live.secrets.get(users.SECRET))
-    WebDriverWait(browser, _SECONDS).until(
-        lambda b: b.find_element(By.TAG_NAME, "body").get_dom_attribute("data-loaded") == "yes"
-    )
+    _until(browser, lambda b: b.find_element(By.TAG_NAME, "body").get_dom_attribute("data-loaded") == "yes")
     return browser
 
 
 def test_a_wrong_password_opens_nothing(live: Context, browser: webdriver.Chrome) -> None:
     _log_in(live, browser, "wrong")
-    WebDriverWait(browser, _SECONDS).until(lambda b: b.find_elements(By.CLASS_NAME, "message"))
+    _until(browser, lambda b: b.find_elements(By.CLASS_NAME, "message"))
     assert browser.find_element(By.CLASS_NAME, "message").text == "Name or password is wrong."
     browser.get(api.base_url(live) + "/")
     assert browser.current_url.endswith("/login")
@@ -72,7 +76,7 @@ def test_it_says_whether_the_system_runs_and_how_much_was_scored(live: Context, 
                 and console.find_element(By.ID, "sentence").text == summary["sentence"]
             )
 
-        WebDriverWait(console, _SECONDS).until(agrees)
+        _until(console, agrees)
     state = console.find_element(By.ID, "state").get_dom_attribute("data-state")
     assert state in ("good", "bad")
     assert (state == "good") == ("is running" in console.find_element(By.ID, "sentence").text)
@@ -93,15 +97,14 @@ def test_an_alert_shows_the_features_behind_it(live: Context, console: webdriver
             and "card_fraud" in inside.text
         )
 
-    replaced_meanwhile = (StaleElementReferenceException, NoSuchElementException)
-    WebDriverWait(console, _SECONDS, ignored_exceptions=replaced_meanwhile).until(shows)
+    _until(console, shows)
 
 
 def test_it_refreshes_by_itself_and_a_new_row_counts(live: Context, console: webdriver.Chrome) -> None:
     before = _shown(console, "week-scored")
     with api.app_client(live) as client:
         assert client.post(api.PREDICT, json={"rows": [api.payment(live)]}).status_code == 200
-    WebDriverWait(console, _SECONDS).until(lambda b: _shown(b, "week-scored") > before)
+    _until(console, lambda b: _shown(b, "week-scored") > before)
 
 
 def test_everything_comes_from_the_appliance(live: Context, console: webdriver.Chrome) -> None:
@@ -126,7 +129,7 @@ def test_logging_out_ends_the_session(live: Context, console: webdriver.Chrome) 
         assert client.post(api.PREDICT, json={"rows": [{}]}).status_code == 401
         assert client.post("/logout").status_code == 403
         console.find_element(By.CSS_SELECTOR, "header button").click()
-        WebDriverWait(console, _SECONDS).until(lambda b: b.current_url.endswith("/login"))
+        _until(console, lambda b: b.current_url.endswith("/login"))
         assert client.get("/v1/summary").status_code == 401
 
 
