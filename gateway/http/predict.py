@@ -7,14 +7,14 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
 from litestar import Request, post
 
 from appliance.clock import wall_us
 from appliance.names import Names
-from appliance.records import Decision, FeatureValue, Prediction
+from appliance.records import Prediction
 from appliance.settings import Settings
 from gateway.alerts.search import iso
+from gateway.answers import PredictAnswer, Scored
 from gateway.errors import RequestTimeoutError
 from gateway.http import requests
 from gateway.http.auth import Caller
@@ -24,31 +24,6 @@ from gateway.http.serving import Serving
 from gateway.names import Keys
 from gateway.scoring import validate
 from gateway.scoring.scorer import Candidate, Scorer
-
-
-class Scored(msgspec.Struct, frozen=True):
-    """One row's prediction. as_of: ISO 8601 UTC. cuts: view → position of the change log that was read up to."""
-
-    prediction_id: str
-    event_key: str
-    as_of: str
-    score: float
-    decision: Decision
-    reason: str
-    kind: str
-    features: dict[str, FeatureValue]
-    cuts: dict[str, str]
-
-
-class PredictAnswer(msgspec.Struct, frozen=True):
-    """repeated: this request id was answered before, and this is that answer."""
-
-    service: str
-    request_id: str
-    model: str
-    model_version: str
-    repeated: bool
-    predictions: list[Scored]
 
 
 def _shown(prediction: Prediction) -> Scored:

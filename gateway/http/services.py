@@ -5,64 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, get
 from litestar.params import Parameter
 
-from appliance.records import FeatureValue
 from gateway import words
 from gateway.alerts.search import iso
+from gateway.answers import EntityFeatures, FeatureWords, FieldView, ServiceView
 from gateway.errors import Fault, InvalidError
 from gateway.http.auth import Caller
 from gateway.http.serving import Serving
 from gateway.scoring.validate import FIRST_TIME_US, LAST_TIME_US
 
 _AsOf = Annotated[int | None, Parameter(ge=FIRST_TIME_US, le=LAST_TIME_US)]
-
-
-class FieldView(msgspec.Struct, frozen=True):
-    """scale: digits after the point of a decimal. required: false for the event time (then the clock speaks)."""
-
-    name: str
-    type: str
-    scale: int
-    required: bool
-
-
-class FeatureWords(msgspec.Struct, frozen=True):
-    name: str
-    words: str
-
-
-class ServiceView(msgspec.Struct, frozen=True):
-    """rows: what its rows are called.
-
-    row: what a request's row has. features: the model's inputs in order. review, decline: thresholds of the score.
-
-    entities: entity → the row fields that name it.
-    """
-
-    name: str
-    model: str
-    rows: str
-    row: list[FieldView]
-    event_key: str
-    event_time: str
-    entities: dict[str, list[str]]
-    features: list[FeatureWords]
-    review: float
-    decline: float
-    daily_review_capacity: int
-    definition_hash: str
-
-
-class EntityFeatures(msgspec.Struct, frozen=True):
-    """The windowed features of one entity as of a time. cut: position of the change log read up to, "" if none."""
-
-    service: str
-    entity: dict[str, str]
-    as_of: str
-    features: dict[str, FeatureValue]
 
 
 def _view(serving: Serving, name: str) -> ServiceView:
