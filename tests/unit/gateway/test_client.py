@@ -56,7 +56,7 @@ def server() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(raw)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             """Quiet."""
