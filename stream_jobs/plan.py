@@ -122,13 +122,24 @@ class CapturedTable(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Everything the processes need to know of a scenario."""
+    """Everything the processes need to know of a scenario.
+
+    views: the version of each view that is read. coming: versions being filled, which are to take the place of those.
+    former: versions kept up to date so that one can go back to them. A view has at most one of each.
+    """
 
     scenario: str
     tables: tuple[CapturedTable, ...]
     views: tuple[View, ...]
     services: tuple[Service, ...]
     time_zone: str = "UTC"
+    coming: tuple[View, ...] = ()
+    former: tuple[View, ...] = ()
+
+    @property
+    def computed(self) -> tuple[View, ...]:
+        """Every version that has a job, a topic and its place in the stores."""
+        return (*self.views, *self.coming, *self.former)
 
     def view(self, name: str) -> View:
         for view in self.views:

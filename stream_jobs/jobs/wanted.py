@@ -26,9 +26,9 @@ def prefix(tenant: str) -> str:
 
 
 def jobs(plan: Plan, tenant: str, checkpoints: Path) -> dict[str, Job]:
-    """One job a view. Its checkpoints belong to its script: another script's operators would not find their state."""
+    """One job a view version. Its checkpoints belong to its script: those of another would not find their state."""
     found = {}
-    for view in plan.views:
+    for view in plan.computed:
         digest = hashlib.sha256(view.sql.encode()).hexdigest()[:12]
         name = f"{prefix(tenant)}{view.name}.v{view.version}.{digest}"
         found[name] = Job(name, view, checkpoints / f"{view.name}.v{view.version}.{digest}")

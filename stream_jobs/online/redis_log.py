@@ -52,7 +52,7 @@ class RedisLog:
     def __init__(self, redis: Any, names: Names, plan: Plan) -> None:
         self._redis, self._names = redis, names
         self._key = _state_key(names)
-        self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.views}
+        self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.computed}
         self._expected: dict[str, list[Channel]] = {}
         self.state = State()
 

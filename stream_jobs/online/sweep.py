@@ -43,10 +43,10 @@ class Sweep:
         self._margin = fold_margin_seconds
         self._redis, self._names, self._log = redis, names, log
         self._clock = Clock(redis, names.redis_clock())
-        self._layouts = {view.name: RowLayout.of(plan, view) for view in plan.views}
-        self._longest = {view.name: Windows(view.columns, view.features).longest_us for view in plan.views}
-        self._samples: dict[str, deque[tuple[float, Position]]] = {view.name: deque() for view in plan.views}
-        self._pages = self._go_round(plan.views)
+        self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.computed}
+        self._longest = {view.edits_topic: Windows(view.columns, view.features).longest_us for view in plan.computed}
+        self._samples: dict[str, deque[tuple[float, Position]]] = {view.edits_topic: deque() for view in plan.computed}
+        self._pages = self._go_round(plan.computed)
         self._stepped_at = 0.0
 
     def step(self) -> int:
@@ -74,23 +74,23 @@ class Sweep:
 
     def _sample(self, view: View, now: float) -> None:
         """Remember which position was reached when; only the newest sample older than the margin is ever used."""
-        samples, reached = self._samples[view.name], self._log.reached(view)
+        samples, reached = self._samples[view.edits_topic], self._log.reached(view)
         if reached is not None and (not samples or now - samples[-1][0] >= _SAMPLE_SECONDS):
             samples.append((now, halves(reached.position)))
         while len(samples) > 1 and now - samples[1][0] >= self._margin:
             samples.popleft()
 
     def _compact(self, view: View, keys: list[bytes], now: float) -> int:
-        samples = self._samples[view.name]
+        samples = self._samples[view.edits_topic]
         newest = self._log.state.newest.get(view.edits_topic)
         if not keys or not samples or now - samples[0][0] < self._margin or newest is None:
             return 0
-        remove_to = max(NO_TIME, min(newest, self._clock.now_us()) - self._longest[view.name] - REMOVE_MARGIN_US)
+        remove_to = max(NO_TIME, min(newest, self._clock.now_us()) - self._longest[view.edits_topic] - REMOVE_MARGIN_US)
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.watch(*keys)
             smaller: dict[bytes, bytes] = {}
             for key, raw in zip(keys, pipe.mget(keys), strict=True):
-                after = compact(self._layouts[view.name], raw, samples[0][1], remove_to) if raw else b""
+                after = compact(self._layouts[view.edits_topic], raw, samples[0][1], remove_to) if raw else b""
                 if raw and len(after) <= _WORTH * len(raw):
                     smaller[key] = after
             if not smaller:

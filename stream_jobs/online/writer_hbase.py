@@ -31,16 +31,16 @@ class HBaseSession:
         names = context.names
         self._hbase = hbase.connect(context)
         self._consumer = kafka.consumer(context, NAME, f"{names.tenant}.{NAME}")
-        self._topics = EditsTopics(self._consumer, plan.views)
+        self._topics = EditsTopics(self._consumer, plan.computed)
         self._dead_letters = DeadLetters(kafka.producer(context, NAME), names, NAME)
-        self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.views}
+        self._layouts = {view.edits_topic: RowLayout.of(plan, view) for view in plan.computed}
         self._tables: dict[str, Table] = {}
-        for view in plan.views:
+        for view in plan.computed:
             table = names.hbase_table(view.name, view.version)
             if hbase.create_table(self._hbase, table, hbase_table.OPTIONS):
                 _LOGGER.info("table created", extra={"table": table})
             self._tables[view.edits_topic] = self._hbase.table(table)
-        found = {view.edits_topic: self._topics.partitions_of(view.edits_topic) for view in plan.views}
+        found = {view.edits_topic: self._topics.partitions_of(view.edits_topic) for view in plan.computed}
         self._whole = all(found.values())
         partitions = [one for some in found.values() for one in some]
         done = self._topics.committed(partitions)

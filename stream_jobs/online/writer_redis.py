@@ -27,7 +27,7 @@ class RedisSession:
         names = context.names
         self._redis = redis.connect(context, NAME)
         self._consumer = kafka.consumer(context, NAME, f"{names.tenant}.{NAME}")
-        self._topics = EditsTopics(self._consumer, plan.views)
+        self._topics = EditsTopics(self._consumer, plan.computed)
         self._dead_letters = DeadLetters(kafka.producer(context, NAME), names, NAME)
         self._log = RedisLog(self._redis, names, plan)
         self._sweep = Sweep(self._redis, names, plan, self._log)
@@ -37,7 +37,7 @@ class RedisSession:
         state = self._log.load()
         starts: dict[tuple[str, int], int | None] = {}
         whole = True
-        for view in plan.views:
+        for view in plan.computed:
             partitions = self._topics.partitions_of(view.edits_topic)
             channels = [f"{topic}/{number}" for topic, number in self._topics.partitions_of(view.source_topic)]
             whole = whole and bool(partitions) and bool(channels)

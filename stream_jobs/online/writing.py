@@ -75,7 +75,7 @@ class Writer:
         try:
             whole, looked_at = session.whole(), time.monotonic()
             if whole:
-                self._log.info("writing", extra={"views": [view.edits_topic for view in plan.views]})
+                self._log.info("writing", extra={"views": [view.edits_topic for view in plan.computed]})
             while not self._stop.is_set():
                 session.step()
                 self._touch()
