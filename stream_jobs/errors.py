@@ -51,3 +51,7 @@ class SampleError(ApplianceError):
 
 class SourceError(ApplianceError):
     """A business database cannot be captured as it is; the hint says what its administrator must do."""
+
+
+class RebuildError(ApplianceError):
+    """A store cannot be filled again from the lake; the hint says what is in the way."""

@@ -1,0 +1,176 @@
+"""A captured table's changes in the lake → the edits of a view, exactly those that its Flink job makes of them.
+
+The same rules as ``compiler/sql.py``: c and r give +after, u gives -before and +after, d gives -before; a half whose
+row id, join key or event time is null gives nothing. A truncate takes out every row that was live before it. Equal
+means equal in sign, position, known_at, assumed, entity, row id, event time and columns by value: decimals have the
+digits of their column here, while Flink passes on the text it got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import pyarrow as pa
+
+from appliance.parts.base import Context
+from appliance.records import Edit
+from stream_jobs.errors import RebuildError
+from stream_jobs.lake import reading, schema
+from stream_jobs.lake.reading import literal, quote
+from stream_jobs.plan import CapturedTable, Column, Plan, View
+
+Order = Literal["position", "entity"]
+
+SCRATCH = "rebuild"
+"""Folder below ``run`` where DuckDB puts what does not fit into its memory."""
+
+_ROWS = 20_000
+_META = ("sign", "position", "known_at", "entity", "row_id", "event_time", "assumed")
+_TEXT_TYPES = ("int64", "decimal", "string", "bool")
+_SEPARATOR = "\x1f"
+
+
+def captured(plan: Plan, view: View) -> CapturedTable:
+    """The table a view stands on. Raises RebuildError when the plan does not capture it."""
+    for table in plan.tables:
+        if (table.source, table.table) == (view.source, view.table):
+            return table
+    raise RebuildError(
+        "rebuild.no_table", f"view {view.name!r} stands on {view.table}, which the plan does not capture"
+    )
+
+
+def edits_sql(view: View, table: CapturedTable, changes: str, *, truncated: bool) -> str:
+    """SELECT of the edits, in no order: sign, position, known_at (µs), assumed, entity, row_id, event_time (µs), and a
+    column ``column_<name>`` for each of the view's.
+
+    changes: a relation in the schema of the table's changes. truncated: whether it may hold truncates (a sort).
+    Raises RebuildError for a key whose text the lake cannot give back.
+    """
+    shape = _Shape(view, table)
+    halves = [
+        shape.select("-1", "position", "known_at", "before", f"FROM {changes} WHERE op IN ('u', 'd')"),
+        shape.select("1", "position", "known_at", "after", f"FROM {changes} WHERE op IN ('c', 'r', 'u')"),
+    ]
+    if truncated:
+        halves.append(shape.select("-1", "truncated", "truncated_at", "after", f"FROM ({shape.live(changes)})"))
+    return " UNION ALL ".join(halves)
+
+
+def batches(
+    connection: duckdb.DuckDBPyConnection, view: View, table: CapturedTable, changes: str, order: Order | None
+) -> Iterator[pa.RecordBatch]:
+    """The edits in batches of at most 20,000, columns as ``edits_sql``; DuckDB sorts them within its memory limit.
+
+    order: by position, or by entity and then position; None for no order. At one position -before stands first.
+    """
+    by = {"position": "ORDER BY position, sign", "entity": "ORDER BY entity, position, sign", None: ""}[order]
+    sql = edits_sql(view, table, changes, truncated=has_truncates(connection, changes))
+    yield from connection.sql(f"{sql} {by}").to_arrow_reader(_ROWS)
+
+
+def has_truncates(connection: duckdb.DuckDBPyConnection, changes: str) -> bool:
+    return bool(connection.execute(f"SELECT count(*) FROM {changes} WHERE op = 't'").fetchall()[0][0])
+
+
+def edits_of(view: View, batch: pa.RecordBatch) -> list[Edit]:
+    """A batch of ``batches`` as edits."""
+    meta = [batch.column(name).to_pylist() for name in _META]
+    names = [column.name for column in view.columns]
+    rows = zip(*(batch.column(f"column_{name}").to_pylist() for name in names), strict=True) if names else None
+    columns = [dict(zip(names, row, strict=True)) for row in rows] if rows else [{}] * batch.num_rows
+    return [Edit(*one, columns=row) for one, row in zip(zip(*meta, strict=True), columns, strict=True)]
+
+
+def edits(context: Context, plan: Plan, view: View, version: int | None = None) -> Iterator[list[Edit]]:
+    """A view's edits in position order, from a version (default: the newest) of its table's change table.
+
+    Memory stays within DuckDB's limit and one batch. Raises LakeError when there is no such table or version.
+    """
+    table = captured(plan, view)
+    with reading.connect(context.layout.run / SCRATCH) as connection:
+        for batch in batches(connection, view, table, changes(context, table, version), "position"):
+            yield edits_of(view, batch)
+
+
+def path(context: Context, table: CapturedTable) -> Path:
+    """Where the change table of a captured table lies."""
+    return context.layout.lake / context.names.lake_changes(table.source, table.table)
+
+
+def changes(context: Context, table: CapturedTable, version: int | None = None) -> str:
+    """SQL text of a version of a table's changes. Raises LakeError when there is none."""
+    return reading.scan(path(context, table), schema.changes(table), version)
+
+
+class _Shape:
+    """The parts of a view's SELECTs."""
+
+    def __init__(self, view: View, table: CapturedTable) -> None:
+        self._view = view
+        self._types = {column.name: column for column in table.columns}
+        needed = {view.row_id, view.event_time, *view.join_keys, *(column.name for column in view.columns)}
+        if missing := sorted(needed - self._types.keys()):
+            raise RebuildError(
+                "rebuild.columns", f"view {view.name!r} needs columns {missing}, which {table.table} does not capture"
+            )
+        for name in (view.row_id, *view.join_keys):
+            if self._types[name].type not in _TEXT_TYPES:
+                raise RebuildError(
+                    "rebuild.key_type",
+                    f"view {view.name!r}: key {name!r} is a {self._types[name].type}; the text that the stream gives it"
+                    f" cannot be told from the lake, expected one of {list(_TEXT_TYPES)}",
+                )
+
+    def select(self, sign: str, position: str, known_at: str, image: str, source: str) -> str:
+        view = self._view
+        row_id, event_time = quote(f"{image}_{view.row_id}"), quote(f"{image}_{view.event_time}")
+        keys = [quote(f"{image}_{key}") for key in view.join_keys]
+        texts = ", ".join(f"{key}::VARCHAR" for key in keys)
+        assumed = "assumed" if position == "position" else "false"
+        values = {
+            "sign": f"{sign}::TINYINT",
+            "position": position,
+            "known_at": f"CASE WHEN {assumed} THEN epoch_us({event_time}) ELSE epoch_us({known_at}) END",
+            "assumed": assumed,
+            "entity": f"concat_ws({literal(_SEPARATOR)}, {texts})",
+            "row_id": f"{row_id}::VARCHAR",
+            "event_time": f"epoch_us({event_time})",
+            **{f"column_{c.name}": self._value(c, quote(f"{image}_{c.name}")) for c in view.columns},
+        }
+        there = " AND ".join(f"{name} IS NOT NULL" for name in dict.fromkeys([row_id, event_time, *keys]))
+        listed = ", ".join(f"{value} AS {quote(name)}" for name, value in values.items())
+        return f"SELECT {listed} FROM (SELECT * {source}) WHERE {there}"
+
+    def live(self, changes: str) -> str:
+        """The rows that each truncate took out: the last state of each row before it, with the truncate's position."""
+        before, after = (quote(f"{image}_{self._view.row_id}") for image in ("before", "after"))
+        needed = [
+            self._view.row_id,
+            self._view.event_time,
+            *self._view.join_keys,
+            *(c.name for c in self._view.columns),
+        ]
+        images = ", ".join(quote(f"after_{name}") for name in dict.fromkeys(needed))
+        return f"""
+SELECT states.*, truncated, truncated_at FROM (
+  SELECT op, position, {images}, lead(position) OVER (
+    PARTITION BY CASE WHEN op = 'd' THEN {before} ELSE {after} END ORDER BY position, op <> 'd'
+  ) AS closed
+  FROM {changes} WHERE op <> 't'
+) AS states
+ASOF JOIN (
+  SELECT position AS truncated, known_at AS truncated_at FROM {changes} WHERE op = 't'
+) AS truncates ON states.position < truncates.truncated
+WHERE op <> 'd' AND (closed IS NULL OR closed > truncated)"""
+
+    def _value(self, column: Column, expression: str) -> str:
+        """As in Flink's edits: decimals are text, times int64 µs."""
+        if column.type == "decimal":
+            return f"{expression}::VARCHAR"
+        if column.type == "timestamp_us":
+            return f"epoch_us({expression})"
+        return expression
