@@ -14,25 +14,34 @@ Way = Literal["http", "kafka", "cdc"]
 Decision = Literal["approve", "review", "decline"]
 
 
-class ChangeSource(msgspec.Struct, frozen=True):
-    """Debezium's ``source`` block, the fields we use."""
+class ChangeSource(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Debezium's ``source`` block, the fields we use.
 
-    sequence: str = '[null,"0"]'
+    sequence: PostgreSQL's position; file, pos, row: that of MariaDB and MySQL (``appliance.position``).
+    """
+
+    sequence: str | None = None
     ts_us: int = 0
     snapshot: str = "false"
     db: str = ""
     schema: str = ""
     table: str = ""
-    lsn: int | None = None
+    file: str | None = None
+    pos: int | None = None
+    row: int | None = None
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A captured change as Debezium writes it. op: c, u, d, r (snapshot), t (truncate); m is a marker of ours."""
+    """A captured change as Debezium writes it. op: c, u, d, r (snapshot), t (truncate); m is a marker of ours.
+
+    appliance_base: an LSN before the connector's first one (``appliance.position``).
+    """
 
     op: Literal["c", "u", "d", "r", "t", "m"]
     source: ChangeSource
     before: dict[str, Value] | None = None
     after: dict[str, Value] | None = None
+    appliance_base: str = "0"
 
 
 class Marker(msgspec.Struct, frozen=True):

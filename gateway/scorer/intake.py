@@ -23,6 +23,7 @@ class _Captured(msgspec.Struct, frozen=True):
     op: str
     source: ChangeSource
     after: dict[str, Any] | None = None
+    appliance_base: str = "0"
 
 
 class Intake:
@@ -67,9 +68,9 @@ class Intake:
         if faults:
             raise UnusableRowError("change.invalid", InvalidError("captured row", faults).message)
         try:
-            at = position.from_postgres(change.source.sequence)
+            at = position.of(change.source, change.appliance_base)
         except ValueError as error:
-            raise UnusableRowError("change.no_position", f"source.sequence: {error}") from error
+            raise UnusableRowError("change.no_position", f"source block: {error}") from error
         return Candidate(
             way="cdc",
             row=row,

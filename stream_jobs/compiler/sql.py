@@ -12,11 +12,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance import position
 from stream_jobs.compiler import casts, partitions
 from stream_jobs.plan import Column
 
 _MARKER = 1000
 """Split number of the marker edit for partition 0; below it, -1 is before, 1 after, 0 no edit at all."""
+
+
+def _hex(value: str, digits: int) -> str:
+    """SQL text: the number in the text ``value`` as hex digits, null where it is none."""
+    return f"LPAD(LOWER(HEX(TRY_CAST({value} AS BIGINT))), {digits}, '0')"
+
+
+_BASE = "TRY_CAST(COALESCE(JSON_VALUE(`text`, '$.appliance_base'), '0') AS BIGINT)"
+_STREAMED = ", ".join(f"'{each}'" for each in position.STREAMED)
+_POSITION = f"""CASE
+  WHEN sequence IS NULL THEN CONCAT(
+    {_hex(f"REGEXP_EXTRACT(JSON_VALUE(origin, '$.file'), '{position.FILE_NUMBER}', 1)", 8)},
+    {_hex("REGEXP_EXTRACT(JSON_VALUE(origin, '$.pos'), '^([4-9]|[1-9][0-9]{1,17})$', 1)", 16)},
+    {_hex("REGEXP_EXTRACT(JSON_VALUE(origin, '$.row'), '^([0-9]{1,9})$', 1)", 8)})
+  ELSE CONCAT(
+    CASE
+      WHEN sequence LIKE '["%' THEN {_hex('''REGEXP_EXTRACT(sequence, '"([0-9]{1,19})",', 1)''', 16)}
+      ELSE {_hex(f"{_BASE} + CASE WHEN snapshot IN ({_STREAMED}) THEN 1 ELSE 0 END", 16)}
+    END,
+    {_hex(f"REGEXP_EXTRACT(sequence, '{position.SEQUENCE}', 2)", 16)})
+END"""
+"""``appliance.position.of`` in SQL: null where it raises."""
 
 _OUT = {"int64": "BIGINT", "decimal": "STRING", "float64": "DOUBLE", "string": "STRING", "bool": "BOOLEAN"}
 
@@ -208,15 +231,12 @@ SELECT
   part,
   row_text,
   {", ".join(parsed)},
-  TRY_CAST(COALESCE(JSON_VALUE(sequence, '$[0]'), '0') AS BIGINT) AS commit_lsn,
-  TRY_CAST(COALESCE(
-    JSON_VALUE(sequence, '$[1]'),
-    CASE WHEN snapshot <> 'false' THEN '0' END
-  ) AS BIGINT) AS own_lsn
+  `position`
 FROM split_rows
 CROSS JOIN UNNEST(ARRAY[ROW(
   {values}
-)]) AS parsed ({", ".join(parsed)});
+)]) AS parsed ({", ".join(parsed)})
+CROSS JOIN UNNEST(ARRAY[{_POSITION}]) AS placed (`position`);
 
 CREATE TEMPORARY VIEW checked AS
 SELECT
@@ -251,7 +271,7 @@ def _problems(view: ViewShape) -> str:
     row = [
         ("row_text IS NULL AND part = -1", "change.no_before", "no old row: the table needs REPLICA IDENTITY FULL"),
         ("row_text IS NULL", "change.no_after", "no new row"),
-        ("own_lsn IS NULL OR commit_lsn IS NULL", "change.no_position", "source.sequence is not a pair of positions"),
+        ("`position` IS NULL", "change.no_position", "source has neither a pair of LSNs nor a place in a binlog"),
         (
             "snapshot = 'false' AND TRY_CAST(committed_at AS BIGINT) IS NULL",
             "change.no_commit_time",
@@ -283,13 +303,12 @@ def _insert(view: ViewShape, marker_keys: list[str]) -> str:
     values = ", ".join(casts.value(view.declared[column.name], _field(column.name)) for column in view.columns)
     columns = ", ".join(f"`{column.name}` {_out_type(column)}" for column in view.columns)
     row = f"CAST(ROW({values}) AS ROW<{columns}>)" if view.columns else "CAST(MAP['', ''] AS MAP<STRING, STRING>)"
-    position = "CONCAT(LPAD(LOWER(HEX(commit_lsn)), 16, '0'), LPAD(LOWER(HEX(own_lsn)), 16, '0'))"
     return f"""EXECUTE STATEMENT SET BEGIN
 INSERT INTO edits
 SELECT
   CASE part {key} ELSE {entity} END,
   CASE WHEN {marker} THEN 0 ELSE part END,
-  CASE WHEN {marker} THEN marker_position ELSE {position} END,
+  CASE WHEN {marker} THEN marker_position ELSE `position` END,
   CASE WHEN {marker} OR snapshot = 'false' THEN CAST(committed_at AS BIGINT) ELSE {event_time} END,
   CASE WHEN {marker} THEN '' ELSE {entity} END,
   CASE WHEN {marker} THEN '' ELSE {_field(view.row_id)} END,

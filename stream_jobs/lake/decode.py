@@ -46,7 +46,10 @@ class ChangeDecoder:
         self._schema = schema.changes(table)
         self._empty = _row_type(table.columns)
         image = self._empty | None
-        fields: list[Any] = [("op", str), ("source", ChangeSource), ("before", image, None), ("after", image, None)]
+        fields: list[Any] = [
+            ("op", str), ("source", ChangeSource), ("before", image, None), ("after", image, None),
+            ("appliance_base", str, "0"),
+        ]  # fmt: skip
         change: Any = msgspec.defstruct("TableChange", fields, gc=False)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(change)
 
@@ -64,7 +67,7 @@ class ChangeDecoder:
                 if change.op == "m":
                     continue
                 self._check(change)
-                positions.append(position.from_postgres(change.source.sequence))
+                positions.append(position.of(change.source, change.appliance_base))
             except (msgspec.DecodeError, ValueError, TypeError) as error:
                 reason = (
                     f"record {raw.offset} of {raw.topic}/{raw.partition} is no change of {self._table.table}: {error}"

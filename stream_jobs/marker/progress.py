@@ -16,6 +16,7 @@ class Seen(msgspec.Struct, frozen=True):
     op: str
     source: ChangeSource
     position: str = ""
+    appliance_base: str = "0"
 
 
 _DECODER = msgspec.json.Decoder(Seen)
@@ -44,7 +45,7 @@ def decode(value: bytes | None) -> tuple[Point, bool] | None:
             return Point(seen.position, seen.source.ts_us), True
         if seen.source.snapshot != "false":
             return None
-        return Point(position.from_postgres(seen.source.sequence), seen.source.ts_us), False
+        return Point(position.of(seen.source, seen.appliance_base), seen.source.ts_us), False
     except (msgspec.DecodeError, ValueError, TypeError):
         return None
 
@@ -98,12 +99,10 @@ class Progress:
 def marker(point: Point, channel: tuple[str, int]) -> bytes:
     """The record for one partition of a captured topic."""
     topic, partition = channel
-    own = int(point.position[16:], 16)
-    sequence = f'["{int(point.position[:16], 16)}","{own}"]'
     return msgspec.json.encode(
         Marker(
             op="m",
-            source=ChangeSource(sequence=sequence, ts_us=point.known_at, schema="appliance_cdc", table="marker"),
+            source=ChangeSource(ts_us=point.known_at, schema="appliance_cdc", table="marker"),
             channel=f"{topic}/{partition}",
             position=point.position,
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from appliance.clients import connect, kafka
 from appliance.parts.base import Context
 from stream_jobs.errors import SourceError
+from stream_jobs.source import postgres_checks
 from stream_jobs.source.record import SCHEMA, Source
 
+_BASE = "transforms.base.static.value"
 OWN_TABLES = (f"{SCHEMA}.heartbeat", f"{SCHEMA}.signal")
 
 
@@ -22,8 +24,11 @@ def ensure_topics(context: Context, source: Source) -> list[str]:
     return kafka.ensure_topics(context, {**tables, **own, names.heartbeat(source.name): {"partitions": "1"}})
 
 
-def config(context: Context, source: Source) -> dict[str, str]:
-    """The connector's configuration; the password is a reference that only Connect's worker resolves."""
+def config(context: Context, source: Source, base: int) -> dict[str, str]:
+    """The connector's configuration; the password is a reference that only Connect's worker resolves.
+
+    base: an LSN read before the connector's slot is made (``appliance.position``).
+    """
     if source.address.kind != "postgresql":
         raise SourceError("source.kind", f"no connector is built for {source.address.kind} yet")
     address, names, settings = source.address, context.names, context.settings
@@ -60,6 +65,10 @@ def config(context: Context, source: Source) -> dict[str, str]:
         "binary.handling.mode": "base64",
         "skipped.operations": "none",
         "tombstones.on.delete": "false",
+        "transforms": "base",
+        "transforms.base.type": "org.apache.kafka.connect.transforms.InsertField$Value",
+        "transforms.base.static.field": "appliance_base",
+        _BASE: str(base),
         "topic.creation.default.replication.factor": "1",
         "topic.creation.default.partitions": str(settings.kafka.partitions),
     }
@@ -71,9 +80,16 @@ def _pattern(table: str) -> str:
 
 
 def start(context: Context, source: Source) -> None:
-    """Create topics and connector, or bring the connector's configuration up to date."""
+    """Create topics and connector, or bring the connector's configuration up to date.
+
+    A connector that is there keeps its base. One that must begin anew (its slot was lost) has to be removed first:
+    the changes of its new slot sort after all that came through the old one only above a new base.
+    """
     ensure_topics(context, source)
-    connect.put(context, name(context, source), config(context, source))
+    connector = name(context, source)
+    known = connect.config(context, connector) or {}
+    base = int(known[_BASE]) if _BASE in known else postgres_checks.now(context, source)
+    connect.put(context, connector, config(context, source, base))
 
 
 def remove(context: Context, source: Source) -> None:

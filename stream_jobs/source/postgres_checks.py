@@ -48,6 +48,12 @@ def connect(context: Context, source: Source) -> Connection:
         ) from error  # fmt: skip
 
 
+def now(context: Context, source: Source) -> int:
+    """LSN up to which the server has written its log."""
+    with connect(context, source) as connection:
+        return int(one(connection, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"))
+
+
 def check(connection: Connection, source: Source) -> list[Check]:
     """Every point, in the order in which an administrator would mend them."""
     return [

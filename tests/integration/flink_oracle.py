@@ -14,6 +14,16 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a change stands: what Debezium writes into ``source`` and beside it, and the position it must have."""
+
+    origin: Row
+    beside: Row
+    position: str
+    committed: int
+
+
+@dataclass(frozen=True)
 class Record:
     """value: as produced. edits: those expected. dead: codes of the dead letters expected."""
 
@@ -43,15 +53,31 @@ def microseconds(text: str) -> int:
     return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
 
 
-def edit(sign: int, of: Row, lsns: tuple[int | None, int], committed: int, snapshot: bool) -> dict[str, Any]:
+def place(chance: random.Random, lsn: int, *, snapshot: bool) -> Place:
+    """Of the databases' three kinds: after a commit, before the first one, and in a binlog."""
+    committed = lsn * 1000
+    if chance.random() < 0.3:
+        file, offset, number = chance.randrange(1, 10**9), lsn + 4, chance.choice([0, 1, 77])
+        prefix = chance.choice(["mariadb-bin", "a.0001", "ü"])
+        origin = {"sequence": None, "file": f"{prefix}.{file:06d}", "pos": offset, "row": number, "gtid": "0-1-2"}
+        return Place(origin, {}, f"{file:08x}{offset:016x}{number:08x}", committed)
+    if not snapshot and chance.random() < 0.9:
+        return Place({"sequence": f'["{lsn - 1}","{lsn}"]'}, {}, f"{lsn - 1:016x}{lsn:016x}", committed)
+    base = chance.choice([None, 0, 2**40 + 5])
+    beside = {} if base is None else {"appliance_base": str(base)}
+    first = (base or 0) + (0 if snapshot else 1)
+    return Place({"sequence": f'[null,"{lsn}"]'}, beside, f"{first:016x}{lsn:016x}", committed)
+
+
+def edit(sign: int, of: Row, place: Place, snapshot: bool) -> dict[str, Any]:
     at = microseconds(of["at"])
     columns = {name: of[name] for name in ("amount", "ok", "weight", "note", "seen")}
     if of["weight"] is not None:
         columns["weight"] = float(of["weight"])
     return {
         "sign": sign,
-        "position": f"{lsns[0] or 0:016x}{lsns[1]:016x}",
-        "known_at": at if snapshot else committed,
+        "position": place.position,
+        "known_at": at if snapshot else place.committed,
         "entity": f"{of['customer']}\u001f{of['place']}",
         "row_id": str(of["id"]),
         "event_time": at,
@@ -61,10 +87,16 @@ def edit(sign: int, of: Row, lsns: tuple[int | None, int], committed: int, snaps
     }
 
 
-def envelope(op: str, before: Row | None, after: Row | None, lsns: tuple[int | None, int], **source: Any) -> Row:
-    sequence = json.dumps([None if lsns[0] is None else str(lsns[0]), str(lsns[1])])
-    origin = {"sequence": sequence, "ts_us": lsns[1] * 1000, "snapshot": "false", "db": "d", **source}
-    return {"op": op, "before": before, "after": after, "source": origin, "ts_ms": 1, "transaction": None}
+def envelope(op: str, before: Row | None, after: Row | None, place: Place, **source: Any) -> Row:
+    origin = {"ts_us": place.committed, "snapshot": "false", "db": "d", **place.origin, **source}
+    return {
+        "op": op,
+        "before": before,
+        "after": after,
+        "source": origin,
+        "ts_ms": 1,
+        "transaction": None,
+    } | place.beside
 
 
 def records(count: int, seed: int) -> Iterator[Record]:
@@ -74,52 +106,70 @@ def records(count: int, seed: int) -> Iterator[Record]:
     lsn, earlier = 1000, []
     for number in range(count):
         lsn += chance.randrange(1, 2**33)
-        lsns = (lsn - 1 if number >= 20 else None, lsn)
         if number < 20:
             new = live[number] = row(chance, number)
             kind = chance.choice(["true", "first", "last", "incremental", "first_in_data_collection"])
-            made = _ok(envelope("r", None, new, lsns, snapshot=kind), edit(1, new, lsns, lsn * 1000, True))
+            at = place(chance, lsn, snapshot=kind != "incremental")
+            made = _ok(envelope("r", None, new, at, snapshot=kind), edit(1, new, at, True))
         else:
-            made = _live(chance, number, live, lsns)
+            made = _live(chance, number, live, place(chance, lsn, snapshot=False))
         earlier.append(made)
         yield made
         if chance.random() < 0.05:
             yield chance.choice(earlier)
         if chance.random() < 0.05:
-            yield broken(chance, number, lsns)
+            yield broken(chance, number, place(chance, lsn, snapshot=False))
 
 
 def _ok(value: Row, *edits: dict[str, Any]) -> Record:
     return Record(json.dumps(value, ensure_ascii=False).encode(), edits)
 
 
-def _live(chance: random.Random, number: int, live: dict[int, Row], lsns: tuple[int | None, int]) -> Record:
+def _live(chance: random.Random, number: int, live: dict[int, Row], at: Place) -> Record:
     kind = chance.choice("cccuumd") if live else "c"
-    committed = lsns[1] * 1000
     if kind == "c":
         new = live[number] = row(chance, number)
-        return _ok(envelope("c", None, new, lsns), edit(1, new, lsns, committed, False))
+        return _ok(envelope("c", None, new, at), edit(1, new, at, False))
     target = chance.choice(list(live))
     old = live[target]
     if kind == "d":
         del live[target]
-        return _ok(envelope("d", old, None, lsns), edit(-1, old, lsns, committed, False))
+        return _ok(envelope("d", old, None, at), edit(-1, old, at, False))
     new = row(chance, target) if kind == "m" else {**old, "amount": "1.00"}
     live[target] = new
-    pair = (edit(-1, old, lsns, committed, False), edit(1, new, lsns, committed, False))
-    return _ok(envelope("u", old, new, lsns), *pair)
+    return _ok(envelope("u", old, new, at), edit(-1, old, at, False), edit(1, new, at, False))
 
 
-def broken(chance: random.Random, number: int, lsns: tuple[int | None, int]) -> Record:
+NOWHERE: list[Row] = [
+    {},
+    {"sequence": "[]"},
+    {"sequence": '["7"]'},
+    {"sequence": '["x","7"]'},
+    {"sequence": "[null,null]"},
+    {"sequence": '["7","99999999999999999999"]'},
+    {"sequence": '["9999999999999999999","7"]'},
+    {"sequence": '["7","7"', "file": "mariadb-bin.000001", "pos": 4, "row": 0},
+    {"sequence": None, "file": "mariadb-bin", "pos": 4, "row": 0},
+    {"sequence": None, "file": "mariadb-bin.000001", "pos": 0, "row": 0},
+    {"sequence": None, "file": "mariadb-bin.000001", "pos": -42, "row": 0},
+    {"sequence": None, "file": "mariadb-bin.000001", "pos": 4},
+    {"sequence": None, "file": "mariadb-bin.1234567890", "pos": 4, "row": 0},
+    {"sequence": None, "pos": 4, "row": 0},
+]
+"""What Debezium cannot have written, or no position can be made of."""
+
+
+def broken(chance: random.Random, number: int, at: Place) -> Record:
     """One record that cannot be used, or only in part, and the code that says why."""
     good = row(chance, number)
 
     def dead(code: str, **changed: Any) -> Record:
-        return Record(json.dumps(envelope("c", None, {**good, **changed}, lsns)).encode(), (), (code,))
+        return Record(json.dumps(envelope("c", None, {**good, **changed}, at)).encode(), (), (code,))
 
-    after = edit(1, good, lsns, lsns[1] * 1000, False)
-    no_position = {**envelope("c", None, good, lsns), "source": {"sequence": "[]", "ts_us": 1, "snapshot": "false"}}
-    no_time = {**envelope("c", None, good, lsns, ts_us=None)}
+    after = edit(1, good, at, False)
+    nowhere = {"ts_us": 1, "snapshot": "false", **chance.choice(NOWHERE)}
+    no_position = {**envelope("c", None, good, at), "source": nowhere}
+    no_time = {**envelope("c", None, good, at, ts_us=None)}
     return chance.choice(
         [
             Record(None),
@@ -129,11 +179,11 @@ def broken(chance: random.Random, number: int, lsns: tuple[int | None, int]) -> 
             Record(b'"c"', (), ("record.not_json",)),
             Record(b"", (), ("record.not_json",)),
             Record(b"{}", (), ("record.no_op",)),
-            Record(json.dumps(envelope("t", None, None, lsns)).encode(), (), ("change.truncate",)),
-            Record(json.dumps(envelope("x", None, good, lsns)).encode(), (), ("change.unknown_op",)),
-            Record(json.dumps(envelope("c", None, None, lsns)).encode(), (), ("change.no_after",)),
-            Record(json.dumps(envelope("d", None, None, lsns)).encode(), (), ("change.no_before",)),
-            Record(json.dumps(envelope("u", None, good, lsns)).encode(), (after,), ("change.no_before",)),
+            Record(json.dumps(envelope("t", None, None, at)).encode(), (), ("change.truncate",)),
+            Record(json.dumps(envelope("x", None, good, at)).encode(), (), ("change.unknown_op",)),
+            Record(json.dumps(envelope("c", None, None, at)).encode(), (), ("change.no_after",)),
+            Record(json.dumps(envelope("d", None, None, at)).encode(), (), ("change.no_before",)),
+            Record(json.dumps(envelope("u", None, good, at)).encode(), (after,), ("change.no_before",)),
             Record(json.dumps(no_position).encode(), (), ("change.no_position",)),
             Record(json.dumps(no_time).encode(), (), ("change.no_commit_time",)),
             Record(b'{"op":"m","position":"12","channel":"x/0","source":{"ts_us":5}}', (), ("marker.invalid",)),

@@ -88,13 +88,14 @@ def test_the_sql_never_shows_the_password_and_every_step_is_taken_back(context: 
 
 
 def test_the_connector_keeps_the_contract_and_holds_no_password(context: Context) -> None:
-    config = connector.config(context, _SOURCE)
+    config = connector.config(context, _SOURCE, 77)
     assert context.secrets.get(_SOURCE.secret) not in config.values()
     contract = {
         "topic.prefix": "main.cdc.bank", "decimal.handling.mode": "string",
         "time.precision.mode": "adaptive_time_microseconds", "binary.handling.mode": "base64",
         "skipped.operations": "none", "tombstones.on.delete": "false", "exactly.once.support": "required",
         "publication.autocreate.mode": "disabled",
+        "transforms.base.static.value": "77",
     }  # fmt: skip
     assert contract.items() <= config.items()
     included = config["table.include.list"].split(",")

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from appliance import position
 from stream_jobs.lake.decode import ChangeDecoder
 from stream_jobs.lake.records import Raw
 from tests.unit.stream_jobs.lake.changes import COMMITTED_US, TABLE, change, row
@@ -27,7 +26,7 @@ def test_an_update_has_both_images_and_its_commit() -> None:
     assert not broken
     (got,) = rows
     assert (got["op"], got["partition"], got["offset"], got["assumed"]) == ("u", 0, 5, False)
-    assert got["position"] == position.from_postgres('["1005","2005"]')
+    assert got["position"] == f"{1005:016x}{2005:016x}"
     assert _us(got["known_at"]) == COMMITTED_US + 5
     assert got["commit_date"] == datetime.date(2025, 11, 23)
     assert got["after_balance"] == Decimal("-3.10") and got["before_balance"] == Decimal("10.25")
