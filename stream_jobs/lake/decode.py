@@ -17,7 +17,7 @@ from appliance import position
 from appliance.records import ChangeSource
 from stream_jobs.errors import BrokenRecordError
 from stream_jobs.lake import schema
-from stream_jobs.lake.records import Broken, Decoded, Raw
+from stream_jobs.lake.records import Broken, Decoded, Mark, Raw
 from stream_jobs.plan import CapturedTable, Column
 
 _WIRE: dict[str, Any] = {
@@ -47,24 +47,31 @@ class ChangeDecoder:
         self._empty = _row_type(table.columns)
         image = self._empty | None
         fields: list[Any] = [
-            ("op", str), ("source", ChangeSource), ("before", image, None), ("after", image, None),
+            ("op", str),
+            ("source", ChangeSource),
+            ("before", image, None),
+            ("after", image, None),
             ("appliance_base", str, "0"),
-        ]  # fmt: skip
+            ("position", str, ""),
+        ]
         change: Any = msgspec.defstruct("TableChange", fields, gc=False)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(change)
 
     def decode(self, records: Iterable[Raw]) -> Decoded:
-        """Rows of the records that are changes. Markers (op m) and tombstones are skipped."""
+        """Rows of the records that are changes, and the last marker (op m) of each partition."""
         raws: list[Raw] = []
         changes: list[Any] = []
         positions: list[str] = []
         broken: list[Broken] = []
+        marks: dict[int, Mark] = {}
         for raw in records:
             if raw.value is None:
                 continue
             try:
                 change = self._decoder.decode(raw.value)
                 if change.op == "m":
+                    if change.position:
+                        marks[raw.partition] = Mark(change.position, change.source.ts_us)
                     continue
                 self._check(change)
                 positions.append(position.of(change.source, change.appliance_base))
@@ -76,7 +83,7 @@ class ChangeDecoder:
                 continue
             raws.append(raw)
             changes.append(change)
-        return Decoded(list(self._batches(raws, changes, positions, broken)), broken)
+        return Decoded(list(self._batches(raws, changes, positions, broken)), broken, marks)
 
     def _check(self, change: Any) -> None:
         if change.op not in _OPS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 import pyarrow as pa
@@ -28,8 +29,20 @@ class Broken:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What a marker says: every change up to ``position`` stands before it. known_at: commit time there, µs."""
+
+    position: str
+    known_at: int
+
+
+@dataclass(frozen=True)
 class Decoded:
-    """rows: batches in the schema of the table, in the order of the records. broken: the records left out."""
+    """rows: batches in the schema of the table, in the order of the records. broken: the records left out.
+
+    marks: partition → the last marker among the records.
+    """
 
     rows: list[pa.RecordBatch]
     broken: list[Broken]
+    marks: Mapping[int, Mark] = field(default_factory=dict)

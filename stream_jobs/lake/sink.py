@@ -11,10 +11,11 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from appliance.names import Names
-from stream_jobs.lake import delta, schema
+from stream_jobs.lake import delta, reach, schema
 from stream_jobs.lake.decode import ChangeDecoder
 from stream_jobs.lake.ledger import LedgerDecoder, without_repeats
-from stream_jobs.lake.records import Broken, Decoded, Raw
+from stream_jobs.lake.reach import Reached
+from stream_jobs.lake.records import Broken, Decoded, Mark, Raw
 from stream_jobs.plan import CapturedTable, Plan, Service
 
 IDLE_COMMIT_SECONDS = 6 * 3600
@@ -48,7 +49,10 @@ class Sink:
         clean: Clean | None = None,
     ) -> None:
         self.topic, self._decoder, self._schema, self._clean = topic, decoder, columns, clean
-        self._table = delta.create(path, columns, partition_by)
+        self._path, self._table = path, delta.create(path, columns, partition_by)
+        self._said = reach.read(path)
+        self._offsets: dict[int, int] = {}
+        self._marks: dict[int, Mark] = {}
         self._waiting: list[pa.RecordBatch] = []
         self._consumed: dict[int, int] = {}
         self._must_commit = False
@@ -58,6 +62,10 @@ class Sink:
     def reached(self, partition: int) -> int | None:
         """Last offset of the partition that the table holds; None if it holds nothing of it."""
         return delta.reached(self._table).get(application_id(self.topic, partition))
+
+    def expect(self, partition: int, start: int) -> None:
+        """The partition is read from offset ``start``: everything before it is in the table."""
+        self._offsets[partition] = start
 
     def add(self, records: list[Raw]) -> list[Broken]:
         """Take records in, in the order of their offsets. Returns those that could not be used."""
@@ -69,6 +77,8 @@ class Sink:
         self._waiting.extend(decoded.rows)
         self.rows += sum(map(len, decoded.rows))
         self._consumed.update((raw.partition, raw.offset) for raw in records)
+        self._offsets.update((raw.partition, raw.offset + 1) for raw in records)
+        self._marks.update(decoded.marks)
         return decoded.broken
 
     def due(self, flush_rows: int, flush_interval_ms: int) -> bool:
@@ -88,6 +98,20 @@ class Sink:
         self._waiting, self.rows, self._must_commit = [], 0, False
         self._committed = time.monotonic()
         return committed
+
+    def say_reached(self) -> None:
+        """Write how far the table is filled, if all that was read is in it and something has changed since."""
+        if self._must_commit or self._offsets == self._said.offsets or not self._marks:
+            return
+        mark = Mark(self._said.position, self._said.known_at)
+        if self._marks.keys() >= self._offsets.keys():
+            mark = max((min(self._marks.values(), key=_position), mark), key=_position)
+        self._said = Reached(mark.position, mark.known_at, dict(self._offsets))
+        reach.write(self._path, self._said)
+
+
+def _position(mark: Mark) -> str:
+    return mark.position
 
 
 def of_table(table: CapturedTable, plan: Plan, names: Names, lake: Path) -> Sink:

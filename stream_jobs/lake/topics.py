@@ -42,6 +42,7 @@ class Topics:
                 if (topic, partition) not in self._next:
                     start, gap = self._start(topic, partition, sink.reached(partition))
                     self._next[topic, partition] = start
+                    sink.expect(partition, start)
                     new = True
                     gaps += [gap] if gap else []
         if new:

@@ -30,6 +30,8 @@ from stream_jobs.lake.topics import DeadLetters, Topics
 NAME = "writer-lake"
 _READ_RECORDS = 4_000
 _READ_SECONDS = 0.25
+_SAY_SECONDS = 0.5
+"""How often, at most, the tables' positions reached are written."""
 _LOOK_SECONDS = 5.0
 """How often the plan file and new topics are looked for, and the longest wait after a failure."""
 
@@ -83,7 +85,7 @@ class Writer:
         self._consumer = consumer
         self._topics = Topics(consumer, self.sinks)
         self._dead_letters = DeadLetters(kafka.producer(context, NAME), names, NAME)
-        self._looked = 0.0
+        self._looked = self._said = 0.0
         self._unsent: list[Broken] = []
 
     def step(self) -> bool:
@@ -114,6 +116,11 @@ class Writer:
             if everything or each.due(self._settings.flush_rows, self._settings.flush_interval_ms):
                 wrote = wrote or each.rows > 0
                 self._topics.tell(topic, each.flush())
+                each.say_reached()
+        if time.monotonic() - self._said >= _SAY_SECONDS:
+            self._said = time.monotonic()
+            for each in self.sinks.values():
+                each.say_reached()
         return wrote
 
     def close(self) -> None:
