@@ -56,7 +56,7 @@ class Latency(msgspec.Struct, frozen=True):
     behind: int
 
 
-class _ReachedWatch(threading.Thread):
+class ReachedWatch(threading.Thread):
     """Notes when each position of a view became servable."""
 
     def __init__(self, context: Context, views: list[View]) -> None:
@@ -96,7 +96,7 @@ def measure(
 
     Returns what was seen when ``timeout_seconds`` ran out, if that comes first.
     """
-    watch = _ReachedWatch(context, views)
+    watch = ReachedWatch(context, views)
     group = f"{context.names.tenant}.appliance.measure-{wall_us()}"
     consumer = kafka.from_end(context, "appliance", group, context.names.predictions(service.name))
     deadline = time.monotonic() + timeout_seconds
