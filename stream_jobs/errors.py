@@ -55,3 +55,7 @@ class SourceError(ApplianceError):
 
 class RebuildError(ApplianceError):
     """A store cannot be filled again from the lake; the hint says what is in the way."""
+
+
+class ParityError(ApplianceError):
+    """The values served cannot be compared, or a certificate is not what was written."""

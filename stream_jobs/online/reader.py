@@ -159,18 +159,22 @@ class OnlineReader:
         return {view: (reached, [one.values for one in rows]) for view, (reached, rows) in found.items()}
 
 
-def _want(view: View, row: RowInHand, in_hand: bool) -> Want:
+def hand(view: View, row: RowInHand) -> Edit | None:
+    """The row in hand as an edit of a view of its table; None when a join key is null."""
     entity = entity_text(view, row.row)
-    edit = None
-    if in_hand and entity is not None:
-        row_id = row.row.get(view.row_id)
-        edit = Edit(
-            sign=1,
-            position=row.position or positions.LAST,
-            known_at=row.as_of,
-            entity=entity,
-            row_id="" if row_id is None else _text(row_id),
-            event_time=row.as_of,
-            columns={column.name: row.row.get(column.name) for column in view.columns},
-        )
-    return Want(entity, row.as_of, row.position, edit)
+    if entity is None:
+        return None
+    row_id = row.row.get(view.row_id)
+    return Edit(
+        sign=1,
+        position=row.position or positions.LAST,
+        known_at=row.as_of,
+        entity=entity,
+        row_id="" if row_id is None else _text(row_id),
+        event_time=row.as_of,
+        columns={column.name: row.row.get(column.name) for column in view.columns},
+    )
+
+
+def _want(view: View, row: RowInHand, in_hand: bool) -> Want:
+    return Want(entity_text(view, row.row), row.as_of, row.position, hand(view, row) if in_hand else None)
