@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from appliance.parts.base import Context
 from stream_jobs.feature_store import feature_store
+from stream_jobs.offline.floats import float64
 from stream_jobs.plan import Service
 
 
@@ -34,7 +35,7 @@ def entity_frame(service: Service, events: pa.Table) -> pa.Table:
     for column in service.row:
         values = events[column.name]
         if column.type == "decimal":
-            values = pc.cast(values, pa.float64())
+            values = float64(values)
         elif column.type == "timestamp_us":
             values = pc.cast(values, pa.int64())
         columns[column.name] = values

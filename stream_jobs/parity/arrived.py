@@ -1,8 +1,8 @@
 """Waits until HBase and the lake hold everything up to a cut.
 
-The position that a view has reached online comes from markers, and the same markers pass through the lake's writer: the
-lake says itself how far it is (``lake.reach``). HBase's writer commits its offsets after its cells; what a read of Redis
-saw stood in the edits topic by then, so the topic's end now is enough.
+The position that a view has reached online comes from markers, and the same markers pass through the lake's writer:
+the lake says itself how far it is (``lake.reach``). HBase's writer commits its offsets after its cells; what a read of
+Redis saw stood in the edits topic by then, so the topic's end now is enough.
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ class Arrival:
             self._context, users.ADMINISTRATOR, f"{self._context.names.tenant}.{HBASE_WRITER}"
         )  # asks for the group's offsets and never joins it
         try:
-            partitions = writer.list_topics(view.edits_topic, timeout=_ANSWER_SECONDS).topics[view.edits_topic].partitions
+            partitions = (
+                writer.list_topics(view.edits_topic, timeout=_ANSWER_SECONDS).topics[view.edits_topic].partitions
+            )
             ends = {
-                number: writer.get_watermark_offsets(TopicPartition(view.edits_topic, number), timeout=_ANSWER_SECONDS)[1]
+                number: writer.get_watermark_offsets(TopicPartition(view.edits_topic, number), timeout=_ANSWER_SECONDS)[
+                    1
+                ]
                 for number in partitions
             }
 

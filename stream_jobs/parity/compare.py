@@ -117,8 +117,9 @@ class Found:
         self.different_observed += sum(not assumed[row] for row in different)
         if not questions:
             return
-        cuts, times = [each.cut for each in questions], [each.as_of for each in questions]
-        self.positions = _wider(self.positions, min(cuts), max(cuts))
+        if cuts := [each.cut for each in questions if each.cut]:
+            self.positions = _wider(self.positions, min(cuts), max(cuts))
+        times = [each.as_of for each in questions]
         self.as_of = _wider(self.as_of, min(times), max(times))
 
     def _note(self, difference: Difference) -> None:

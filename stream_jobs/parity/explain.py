@@ -9,10 +9,10 @@ import duckdb
 import msgspec
 
 from appliance.records import Edit, Value
-from stream_jobs.lake.reading import literal, quote
-from stream_jobs.online.reader import SEPARATOR
+from stream_jobs.lake.reading import literal
 from stream_jobs.parity.compare import Close, Difference, distance
 from stream_jobs.plan import CapturedTable, View
+from stream_jobs.rebuild import from_lake
 from stream_jobs.windows.values import exact
 
 LOGGED, HBASE, LAKE = "logged", "hbase", "lake"
@@ -20,10 +20,7 @@ _MOST_SHOWN = 200
 
 
 class SourceEdit(msgspec.Struct, frozen=True):
-    """An edit of the entity with an event time in the longest window and a position up to the cut.
-
-    columns: those of the view that the table captures, as they stand in the store.
-    """
+    """An edit of the entity with an event time in the longest window and a position up to the cut."""
 
     sign: int
     row_id: str
@@ -41,7 +38,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """values: leg → value. verdict: which leg stands alone, and what that says.
 
     edits: those that both sides have, at most 200; edits_in_all: how many there are. differing: pairs (HBase, lake) of
-    one edit with other contents. truncates: positions of truncates of the table up to the cut.
+    one edit with other contents.
     """
 
     prediction_id: str
@@ -58,7 +55,6 @@ class Explanation(msgspec.Struct, frozen=True):
     only_in_hbase: tuple[SourceEdit, ...] = ()
     only_in_lake: tuple[SourceEdit, ...] = ()
     differing: tuple[tuple[SourceEdit, SourceEdit], ...] = ()
-    truncates: tuple[str, ...] = ()
 
 
 def explain(
@@ -74,19 +70,13 @@ def explain(
     question = difference.question
     longest = max(feature.window_us for feature in view.features)
     begin = question.as_of - longest
-    stored = {
-        edit.name: edit
-        for edit in (_of_hbase(each, view, table) for each in hbase)
-        if begin < edit.event_time <= question.as_of and edit.position <= question.cut
-    }
-    captured = {edit.name: edit for edit in _of_lake(connection, changes, view, table, difference, begin)}
+    inside = [edit for edit in hbase if begin < edit.event_time <= question.as_of and edit.position <= question.cut]
+    stored = {edit.name: edit for edit in map(_source, inside)}
+    captured = {edit.name: edit for edit in map(_source, _of_lake(connection, changes, view, table, difference, begin))}
     both = [stored[name] for name in sorted(stored.keys() & captured.keys(), key=_order)]
     differing = tuple((one, captured[one.name]) for one in both if not _same(one, captured[one.name], view))
     only_in_hbase = tuple(stored[name] for name in sorted(stored.keys() - captured.keys(), key=_order))
     only_in_lake = tuple(captured[name] for name in sorted(captured.keys() - stored.keys(), key=_order))
-    truncates = connection.execute(
-        f"SELECT DISTINCT position FROM {changes} WHERE op = 't' AND position <= ? ORDER BY 1", [question.cut]
-    ).fetchall()
     return Explanation(
         prediction_id=question.prediction_id,
         feature=difference.feature,
@@ -102,7 +92,6 @@ def explain(
         only_in_hbase=only_in_hbase[:_MOST_SHOWN],
         only_in_lake=only_in_lake[:_MOST_SHOWN],
         differing=differing[:_MOST_SHOWN],
-        truncates=tuple(row[0] for row in truncates),
     )
 
 
@@ -121,16 +110,6 @@ def _order(name: tuple[str, str, int]) -> tuple[str, str, int]:
     return position, row_id, sign
 
 
-def _captured_columns(view: View, table: CapturedTable) -> list[str]:
-    names = {column.name for column in table.columns}
-    return [column.name for column in view.columns if column.name in names]
-
-
-def _of_hbase(edit: Edit, view: View, table: CapturedTable) -> SourceEdit:
-    columns = {name: edit.columns.get(name) for name in _captured_columns(view, table)}
-    return SourceEdit(edit.sign, edit.row_id, edit.position, edit.event_time, edit.assumed, columns)
-
-
 def _of_lake(
     connection: duckdb.DuckDBPyConnection,
     changes: str,
@@ -138,32 +117,22 @@ def _of_lake(
     table: CapturedTable,
     difference: Difference,
     begin: int,
-) -> list[SourceEdit]:
-    """The edits that the lake's changes of the entity make: an old image takes out, a new one puts in."""
+) -> list[Edit]:
+    """The edits that the lake's changes make of the entity, in the window and up to the cut."""
     question = difference.question
     if question.entity is None:
         return []
-    kinds = {column.name: column.type for column in table.columns}
-    found = []
-    for sign, image, ops in ((-1, "before", "('u', 'd')"), (1, "after", "('c', 'r', 'u')")):
-        columns = [
-            {"decimal": f"{each}::VARCHAR", "timestamp_us": f"epoch_us({each})"}.get(kinds[name], each)
-            for name in _captured_columns(view, table)
-            for each in [quote(f"{image}_{name}")]
-        ]
-        at = f"epoch_us({quote(f'{image}_{view.event_time}')})"
-        keys = zip(view.join_keys, question.entity.split(SEPARATOR), strict=True)
-        same = " AND ".join(f"{quote(f'{image}_{key}')}::VARCHAR = {literal(value)}" for key, value in keys)
-        rows = connection.execute(
-            f"SELECT DISTINCT {quote(f'{image}_{view.row_id}')}::VARCHAR, position, {at}, assumed"
-            f"{''.join(', ' + column for column in columns)} FROM {changes} WHERE op IN {ops} AND {same}"
-            f" AND {at} > ? AND {at} <= ? AND position <= ?",
-            [begin, question.as_of, question.cut],
-        ).fetchall()
-        for row_id, position, event_time, assumed, *values in rows:
-            named = dict(zip(_captured_columns(view, table), values, strict=True))
-            found.append(SourceEdit(sign, row_id, position, event_time, assumed, named))
-    return found
+    made = from_lake.edits_sql(view, table, changes, truncated=from_lake.has_truncates(connection, changes))
+    wanted = (
+        f"entity = {literal(question.entity)} AND position <= {literal(question.cut)}"
+        f" AND event_time > {begin} AND event_time <= {question.as_of}"
+    )
+    batches = connection.sql(f"SELECT * FROM ({made}) WHERE {wanted}").to_arrow_reader(10_000)
+    return [edit for batch in batches for edit in from_lake.edits_of(view, batch)]
+
+
+def _source(edit: Edit) -> SourceEdit:
+    return SourceEdit(edit.sign, edit.row_id, edit.position, edit.event_time, edit.assumed, dict(edit.columns))
 
 
 def _same(one: SourceEdit, other: SourceEdit, view: View) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stream_jobs.offline.floats import float64
 from stream_jobs.offline.frame import EVENT_TIMESTAMP
 from stream_jobs.parity.ledger import REQUEST, Question
 from stream_jobs.parity.training import row_column
@@ -41,7 +42,7 @@ def by_feast(store: FeatureStore, service: Service, questions: Sequence[Question
     for column in service.row:
         values = row_column(column, questions)
         if column.type == "decimal":
-            values = pc.cast(values, pa.float64())
+            values = float64(values)
         elif column.type == "timestamp_us":
             values = pc.cast(values, pa.int64())
         columns[column.name] = values

@@ -217,9 +217,9 @@ def _captured_from(connection: duckdb.DuckDBPyConnection, changes: str, view: Vi
     time_column = f'"after_{view.event_time}"'
     row = connection.execute(
         f"""WITH streamed AS (
-          SELECT min(position) AS first, min(epoch_us(known_at)) AS at FROM {changes} WHERE NOT assumed
+          SELECT min(position) AS first, min(epoch_us(known_at)) AS first_us FROM {changes} WHERE NOT assumed
         )
-        SELECT max(epoch_us({time_column})), any_value(at) FROM {changes}, streamed
+        SELECT max(epoch_us({time_column})), any_value(first_us) FROM {changes}, streamed
         WHERE assumed AND (first IS NULL OR position < first)"""
     ).fetchall()[0]
     newest, streamed_at = row
