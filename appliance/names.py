@@ -61,6 +61,14 @@ class Names:
         """Redis key of the position a view has reached online."""
         return f"{self.tenant}:reached:{view}.v{version}"
 
+    def redis_rebuild_lease(self, rebuild: str) -> str:
+        """Redis key that lives while a rebuild does."""
+        return f"{self.tenant}:rebuild:lease:{rebuild}"
+
+    def redis_rebuild_tail(self, rebuild: str, entity: str) -> str:
+        """Redis key of an entity's edits that have come since a rebuild began."""
+        return f"{self.tenant}:rebuild:tail:{rebuild}:{entity}"
+
     def redis_alive(self, process: str) -> str:
         """Redis key that says a process of ours has lately done a real unit of work."""
         return f"{self.tenant}:alive:{process}"

@@ -82,7 +82,7 @@ def edits_of(view: View, batch: pa.RecordBatch) -> list[Edit]:
     names = [column.name for column in view.columns]
     rows = zip(*(batch.column(f"column_{name}").to_pylist() for name in names), strict=True) if names else None
     columns = [dict(zip(names, row, strict=True)) for row in rows] if rows else [{}] * batch.num_rows
-    return [Edit(*one, columns=row) for one, row in zip(zip(*meta, strict=True), columns, strict=True)]
+    return [Edit(*one, row) for one, row in zip(zip(*meta, strict=True), columns, strict=True)]
 
 
 def edits(context: Context, plan: Plan, view: View, version: int | None = None) -> Iterator[list[Edit]]:
