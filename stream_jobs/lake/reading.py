@@ -95,5 +95,6 @@ def sql_type(kind: pa.DataType) -> str:
         return f"DECIMAL(38, {kind.scale})"
     if pa.types.is_timestamp(kind):
         return "TIMESTAMPTZ"
-    return {pa.int64(): "BIGINT", pa.int32(): "INTEGER", pa.float64(): "DOUBLE", pa.string(): "VARCHAR",
+    return {pa.int64(): "BIGINT", pa.int32(): "INTEGER", pa.int8(): "TINYINT",
+            pa.binary(): "BLOB", pa.float64(): "DOUBLE", pa.string(): "VARCHAR",
             pa.bool_(): "BOOLEAN", pa.date32(): "DATE"}[kind]  # fmt: skip

@@ -5,9 +5,9 @@ hash in Redis itself, written in one MULTI/EXEC with the edits and the positions
 that was killed comes back with a prefix of our transactions, and the writer goes on from the offsets it finds there.
 WATCH on the state refuses a write when Redis is not where the writer believes it is, or a second writer is at work.
 
-A rebuild of a view (``stream_jobs/rebuild/redis.py``) puts a field of its own into that hash. While it is there, and the
-rebuild's lease lives, the writer also appends each edit of the view to the entity's *tail*, a key of the rebuild's own:
-what has come since the rebuild began.
+A rebuild of a view (``stream_jobs/rebuild/redis.py``) puts a field of its own into that hash. While it is there, and
+the rebuild's lease lives, the writer also appends each edit of the view to the entity's *tail*, a key of the rebuild's
+own: what has come since the rebuild began.
 """
 
 from __future__ import annotations
@@ -137,7 +137,9 @@ class RedisLog:
             rebuilds = _take_rebuilds(fields)
             if fields != before:
                 raise WatchError("the state in Redis is not the one this writer wrote last")
-            ended = [topic for topic, name in rebuilds.items() if not pipe.exists(self._names.redis_rebuild_lease(name))]
+            ended = [
+                topic for topic, name in rebuilds.items() if not pipe.exists(self._names.redis_rebuild_lease(name))
+            ]
             pipe.multi()
             for topic, logs in packed.logs.items():
                 view = packed.views[topic]

@@ -15,7 +15,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from appliance import users
 from appliance.clients import kafka
 from appliance.parts.base import Context
-from stream_jobs.lake import reading
 from stream_jobs.plan import Plan, View
 from stream_jobs.rebuild import from_lake
 from stream_jobs.rebuild import held as helds
@@ -44,7 +43,7 @@ def fill_edits_topic(
         consumer.close()
     failures: list[KafkaError] = []
     done = 0
-    with reading.connect(context.layout.run / from_lake.SCRATCH) as connection:
+    with from_lake.lake(context) as connection:
         changes = from_lake.changes(context, table, begin.version)
         for batch in from_lake.batches(connection, view, table, changes, "position"):
             for edit in from_lake.edits_of(view, batch):

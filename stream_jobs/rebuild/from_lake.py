@@ -8,6 +8,10 @@ digits of their column here, while Flink passes on the text it got.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -24,9 +28,7 @@ from stream_jobs.plan import CapturedTable, Column, Plan, View
 
 Order = Literal["position", "entity"]
 
-SCRATCH = "rebuild"
-"""Folder below ``run`` where DuckDB puts what does not fit into its memory."""
-
+_SCRATCH = "rebuild"
 _ROWS = 20_000
 _META = ("sign", "position", "known_at", "entity", "row_id", "event_time", "assumed")
 _TEXT_TYPES = ("int64", "decimal", "string", "bool")
@@ -82,7 +84,7 @@ def edits_of(view: View, batch: pa.RecordBatch) -> list[Edit]:
     names = [column.name for column in view.columns]
     rows = zip(*(batch.column(f"column_{name}").to_pylist() for name in names), strict=True) if names else None
     columns = [dict(zip(names, row, strict=True)) for row in rows] if rows else [{}] * batch.num_rows
-    return [Edit(*one, row) for one, row in zip(zip(*meta, strict=True), columns, strict=True)]
+    return [Edit(*[*one, row]) for one, row in zip(zip(*meta, strict=True), columns, strict=True)]
 
 
 def edits(context: Context, plan: Plan, view: View, version: int | None = None) -> Iterator[list[Edit]]:
@@ -91,9 +93,23 @@ def edits(context: Context, plan: Plan, view: View, version: int | None = None) 
     Memory stays within DuckDB's limit and one batch. Raises LakeError when there is no such table or version.
     """
     table = captured(plan, view)
-    with reading.connect(context.layout.run / SCRATCH) as connection:
+    with lake(context) as connection:
         for batch in batches(connection, view, table, changes(context, table, version), "position"):
             yield edits_of(view, batch)
+
+
+@contextlib.contextmanager
+def lake(context: Context) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that puts what does not fit into its memory into a folder of its own, removed afterwards.
+
+    Folders that killed processes left behind are removed too.
+    """
+    for left in context.layout.run.glob(f"{_SCRATCH}-*"):
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}-{os.getpid()}-", dir=context.layout.run)
+    with folder as scratch, reading.connect(Path(scratch)) as connection:
+        yield connection
 
 
 def path(context: Context, table: CapturedTable) -> Path:

@@ -12,7 +12,7 @@ moment, it can be run again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
@@ -23,27 +23,33 @@ from appliance import position as positions
 from appliance.clients import hbase
 from appliance.parts.base import Context
 from appliance.records import Edit
-from stream_jobs.errors import EditError, RebuildError
-from stream_jobs.lake import reading
+from stream_jobs.errors import EditError
 from stream_jobs.online import hbase_table
 from stream_jobs.online.packed import RowLayout
 from stream_jobs.plan import Plan, View
-from stream_jobs.rebuild import from_lake
+from stream_jobs.rebuild import from_lake, tables
 from stream_jobs.rebuild import held as helds
 from stream_jobs.rebuild.result import Progress, Result, Tell
 
-_LAKE_SECONDS = 120.0
 _SCAN_ROWS = 100
 _SCAN_CELLS = 5000
 _PAGE = 20_000
 _PUT_CELLS = 5000
 _DECODER = msgspec.json.Decoder(Edit)
-_NAMES = {"entity": pa.string(), "qualifier": pa.binary(), "record": pa.binary()}
+_CELLS = pa.schema([("entity", pa.string()), ("qualifier", pa.binary()), ("record", pa.binary())])
+_WRONG = pa.schema(
+    [("entity", pa.string()), ("row_id", pa.string()), ("position", pa.string()), ("sign", pa.int8()),
+     ("late", pa.bool_())]
+)  # fmt: skip
+"""What HBase lacks or has otherwise. late: it may have come after the table was read."""
 _PREFIX = len(hbase_table.FAMILY) + 1
 
 
 class HBaseRebuild:
-    """One rebuild of one view version. reached: the position that ``writer-hbase`` had reached before, if known."""
+    """One rebuild of one view version. reached: the position that ``writer-hbase`` had reached before.
+
+    An edit above it that the table lacks is not counted as missing: it was on its way.
+    """
 
     def __init__(
         self, context: Context, plan: Plan, view: View, reached: str | None, tell: Tell = lambda progress: None
@@ -52,7 +58,7 @@ class HBaseRebuild:
         self._table = from_lake.captured(plan, view)
         self._layout = RowLayout.of(plan, view)
         self._hbase_name = context.names.hbase_table(view.name, view.version)
-        self._reached = reached or positions.ZERO
+        self._reached = reached or positions.LAST
         self._progress = Progress()
         self._edits = self._unknown = self._missing = self._refused = 0
         self._before = self._after = 0
@@ -62,18 +68,17 @@ class HBaseRebuild:
     def run(self) -> Result:
         """Raises RebuildError, LakeError, KafkaException, and one of ``hbase.FAILURES`` when HBase does not answer."""
         began = time.monotonic()
-        scratch = self._context.layout.run / from_lake.SCRATCH / f"hbase-{self._view.name}.v{self._view.version}"
-        with hbase.connect(self._context, timeout_ms=120_000) as connection, reading.connect(scratch) as lake:
+        with hbase.connect(self._context, timeout_ms=120_000) as connection, from_lake.lake(self._context) as lake:
             hbase.create_table(connection, self._hbase_name, hbase_table.OPTIONS)
             table = connection.table(self._hbase_name)
-            _make(lake, "cells")
-            _make(lake, "truth")
+            tables.make(lake, "cells", _CELLS)
+            tables.make(lake, "truth", _CELLS)
             self._read(lake, table)
             version = self._wait_for_the_lake()
             changes = from_lake.changes(self._context, self._table, version)
             self._read_truth(lake, changes)
             changed = self._repair(lake, table, changes)
-            entities = _number(lake, "SELECT count(DISTINCT entity) FROM truth")
+            entities = tables.number(lake, "SELECT count(DISTINCT entity) FROM truth")
         return Result(
             "hbase", f"{self._view.name}.v{self._view.version}", entities, self._edits, changed, self._unknown,
             self._missing, self._refused, self._before, self._after, version, self._reached, time.monotonic() - began,
@@ -94,9 +99,9 @@ class HBaseRebuild:
                 else:
                     page.append((entity, qualifier, self._said(entity, qualifier, value)))
             if len(page) >= _PAGE:
-                _insert(lake, "cells", page)
+                tables.insert(lake, "cells", _CELLS, page)
                 self._tell(self._progress)
-        _insert(lake, "cells", page)
+        tables.insert(lake, "cells", _CELLS, page)
 
     def _said(self, entity: str, qualifier: bytes, value: bytes) -> bytes:
         """What a cell says, by value; empty when it is not the edit that its place names."""
@@ -113,8 +118,7 @@ class HBaseRebuild:
         consumer = helds.consumer(self._context)
         try:
             until = helds.ends(self._table, consumer)
-            wait = helds.wait(self._context, self._table, consumer, until, _LAKE_SECONDS, self._waiting)
-            return wait.version
+            return helds.wait(self._context, self._table, consumer, until, helds.LAKE_SECONDS, self._waiting).version
         finally:
             consumer.close()
 
@@ -133,33 +137,38 @@ class HBaseRebuild:
                         self._refused += 1
                 self._edits += len(page)
                 self._progress.done = self._edits
-                _insert(notes, "truth", page)
+                tables.insert(notes, "truth", _CELLS, page)
                 self._tell(self._progress)
 
     def _repair(self, lake: duckdb.DuckDBPyConnection, table: Any, changes: str) -> int:
         """Step 3. Returns how many entities did not hold what they should have held already."""
         self._say("comparing", 0, 0)
-        lake.execute("CREATE TABLE wrong (entity VARCHAR, row_id VARCHAR, position VARCHAR, sign TINYINT, counts BOOLEAN)")
+        tables.make(lake, "wrong", _WRONG)
         with lake.cursor() as notes:
-            for entity, qualifier, there in _pages(
+            page: list[tuple[str, str, str, int, bool]] = []
+            for entity, qualifier, there in tables.rows(
                 lake,
                 "SELECT DISTINCT truth.entity, truth.qualifier, cells.record IS NOT NULL FROM truth"
                 " LEFT JOIN cells USING (entity, qualifier) WHERE cells.record IS DISTINCT FROM truth.record",
             ):
                 position = hbase_table.position_of(qualifier)
-                counts = there or position <= self._reached
-                self._missing += counts
-                row_id, sign = qualifier[25:].decode(), 1 if qualifier[24] else -1
-                notes.execute("INSERT INTO wrong VALUES (?, ?, ?, ?, ?)", [entity, row_id, position, sign, counts])
-        lake.execute("CREATE TABLE unknown AS SELECT entity, qualifier FROM cells ANTI JOIN truth USING (entity, qualifier)")
-        self._unknown = _number(lake, "SELECT count(*) FROM unknown") + len(self._unnamed)
+                late = not there and position > self._reached
+                self._missing += not late
+                page.append((entity, qualifier[25:].decode(), position, 1 if qualifier[24] else -1, late))
+                if len(page) >= _PAGE:
+                    tables.insert(notes, "wrong", _WRONG, page)
+            tables.insert(notes, "wrong", _WRONG, page)
+        lake.execute(
+            "CREATE TABLE unknown AS SELECT entity, qualifier FROM cells ANTI JOIN truth USING (entity, qualifier)"
+        )
+        self._unknown = tables.number(lake, "SELECT count(*) FROM unknown") + len(self._unnamed)
         self._put(lake, table, changes)
         self._delete(lake, table)
-        changed = "SELECT entity FROM wrong WHERE counts UNION SELECT entity FROM unknown"
-        return _number(lake, f"SELECT count(*) FROM ({changed})")
+        changed = "SELECT entity FROM wrong WHERE NOT late UNION SELECT entity FROM unknown"
+        return tables.number(lake, f"SELECT count(*) FROM ({changed})")
 
     def _put(self, lake: duckdb.DuckDBPyConnection, table: Any, changes: str) -> None:
-        count = _number(lake, "SELECT count(*) FROM wrong")
+        count = tables.number(lake, "SELECT count(*) FROM wrong")
         self._say("writing what is missing", 0, count)
         if not count:
             return
@@ -189,7 +198,7 @@ class HBaseRebuild:
 
     def _delete(self, lake: duckdb.DuckDBPyConnection, table: Any) -> None:
         self._say("removing what the lake does not know", 0, self._unknown)
-        named = ((hbase_table.row_key(entity), q) for entity, q in _pages(lake, "FROM unknown ORDER BY entity"))
+        named = ((hbase_table.row_key(entity), q) for entity, q in tables.rows(lake, "FROM unknown ORDER BY entity"))
         for cells in (named, self._unnamed):
             rows: dict[bytes, list[bytes]] = {}
             waiting = 0
@@ -220,27 +229,3 @@ def _entity(key: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return entity if hbase_table.row_key(entity) == key else None
-
-
-def _make(lake: duckdb.DuckDBPyConnection, table: str) -> None:
-    lake.execute(f"CREATE TABLE {table} (entity VARCHAR, qualifier BLOB, record BLOB)")
-
-
-def _insert(lake: duckdb.DuckDBPyConnection, table: str, page: list[tuple[str, bytes, bytes]]) -> None:
-    """Put the cells into a table, and empty the list."""
-    if page:
-        columns = zip(*page, strict=True)
-        cells = pa.table({name: pa.array(c, kind) for (name, kind), c in zip(_NAMES.items(), columns, strict=True)})
-        lake.register("page", cells)
-        lake.execute(f"INSERT INTO {table} FROM page")
-        lake.unregister("page")
-        page.clear()
-
-
-def _pages(lake: duckdb.DuckDBPyConnection, sql: str) -> Iterator[tuple[Any, ...]]:
-    for batch in lake.sql(sql).to_arrow_reader(_PAGE):
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-
-def _number(lake: duckdb.DuckDBPyConnection, sql: str) -> int:
-    return int(lake.execute(sql).fetchall()[0][0])

@@ -18,6 +18,9 @@ from stream_jobs.lake.sink import application_id
 from stream_jobs.plan import CapturedTable
 from stream_jobs.rebuild import from_lake
 
+LAKE_SECONDS = 120.0
+"""How long a rebuild waits for the lake, which commits every ``lake.flush_interval_ms`` when it keeps up."""
+
 _METADATA_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 _MARKER = "m"

@@ -3,8 +3,8 @@
 1. A field in the writer's state asks it for tails (``online/redis_log.py``). In one transaction with that, the writer's
    offsets stand still for a moment: what is in Redis before is in no tail, what comes after is.
 2. The lake is waited for until it holds every change captured by now, so everything from before the tails is in it.
-3. Entity by entity, in one script: key = the lake's edits + the tail. A reader finds the old bytes or the new ones, both
-   complete up to the position reached; that goes on moving with the writer.
+3. Entity by entity, in one script: key = the lake's edits + the tail. A reader finds the old bytes or the new ones,
+   the new ones complete up to the position reached, which goes on moving with the writer.
 4. Keys that the lake does not know become their tail, or go.
 
 The script refuses to write when the field is not this rebuild's any more (the lease ran out, or another rebuild of the
@@ -36,7 +36,7 @@ from stream_jobs.online.packed import EMPTY, HEADER_BYTES, NO_TIME, RowLayout, h
 from stream_jobs.online.redis_log import rebuild_field, state_key
 from stream_jobs.online.sweep import FOLD_MARGIN_SECONDS, REMOVE_MARGIN_US
 from stream_jobs.plan import Plan, View
-from stream_jobs.rebuild import from_lake
+from stream_jobs.rebuild import from_lake, tables
 from stream_jobs.rebuild import held as helds
 from stream_jobs.rebuild.result import Progress, Result, Tell
 from stream_jobs.windows.assemble import Windows
@@ -44,10 +44,10 @@ from stream_jobs.windows.edits import halves
 from stream_jobs.windows.fold import fold, up_to
 
 _LEASE_SECONDS = 60
-_LAKE_SECONDS = 120.0
 _CHUNK_ENTITIES = 500
 _CHUNK_BYTES = 4 * 2**20
 _PAGE = 1000
+_ENTITIES = pa.schema([("entity", pa.string())])
 
 _SWAP = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
@@ -62,13 +62,15 @@ for i = 1, count do
 end
 return 1
 """
-"""KEYS: state, entities, their tails. ARGV: field, rebuild, an empty log, the entities' bytes; '' where there are none."""
+"""KEYS: state, entities, their tails. ARGV: field, rebuild, an empty log, the entities' bytes ('' if none)."""
 
 
 class RedisRebuild:
     """One rebuild of one view version. redis: a redis-py client that returns bytes."""
 
-    def __init__(self, context: Context, plan: Plan, view: View, redis: Any, tell: Tell = lambda progress: None) -> None:
+    def __init__(
+        self, context: Context, plan: Plan, view: View, redis: Any, tell: Tell = lambda progress: None
+    ) -> None:
         self._context, self._view, self._redis, self._tell = context, view, redis, tell
         self._names = context.names
         self._table = from_lake.captured(plan, view)
@@ -90,7 +92,7 @@ class RedisRebuild:
         threading.Thread(target=self._keep_lease, args=(stop,), daemon=True).start()
         try:
             version = self._wait_for_the_lake()
-            with reading.connect(self._context.layout.run / from_lake.SCRATCH / self._name) as lake:
+            with from_lake.lake(self._context) as lake:
                 changes = from_lake.changes(self._context, self._table, version)
                 self._plan_compaction(lake, changes, reached)
                 self._note_present(lake)
@@ -121,7 +123,9 @@ class RedisRebuild:
         consumer = helds.consumer(self._context)
         try:
             until = helds.ends(self._table, consumer)
-            return helds.wait(self._context, self._table, consumer, until, _LAKE_SECONDS, lambda: self._tell(self._progress)).version
+            return helds.wait(
+                self._context, self._table, consumer, until, helds.LAKE_SECONDS, lambda: self._tell(self._progress)
+            ).version
         finally:
             consumer.close()
 
@@ -148,16 +152,16 @@ class RedisRebuild:
 
     def _note_present(self, lake: duckdb.DuckDBPyConnection) -> None:
         """The entities that Redis has now."""
-        lake.execute("CREATE TABLE present (entity VARCHAR)")
-        lake.execute("CREATE TABLE known (entity VARCHAR)")
+        tables.make(lake, "present", _ENTITIES)
+        tables.make(lake, "known", _ENTITIES)
         prefix = self._names.redis_edits(self._view.name, self._view.version, "")
-        page: list[str] = []
+        page: list[tuple[str]] = []
         for key in self._redis.scan_iter(match=f"{prefix}*", count=_PAGE):
-            page.append(key.decode().removeprefix(prefix))
+            page.append((key.decode().removeprefix(prefix),))
             if len(page) >= _PAGE * 10:
-                _insert(lake, "present", page)
+                tables.insert(lake, "present", _ENTITIES, page)
                 self._tell(self._progress)
-        _insert(lake, "present", page)
+        tables.insert(lake, "present", _ENTITIES, page)
 
     def _fill(self, lake: duckdb.DuckDBPyConnection, changes: str) -> None:
         self._say("filling entities", 0)
@@ -168,10 +172,10 @@ class RedisRebuild:
                 self._progress.done = self._edits
                 if len(chunk) >= _CHUNK_ENTITIES or sum(map(len, chunk.values())) >= _CHUNK_BYTES:
                     self._swap(chunk)
-                    _insert(notes, "known", list(chunk))
+                    tables.insert(notes, "known", _ENTITIES, [(entity,) for entity in chunk])
                     chunk = {}
             self._swap(chunk)
-            _insert(notes, "known", list(chunk))
+            tables.insert(notes, "known", _ENTITIES, [(entity,) for entity in chunk])
 
     def _logs(self, lake: duckdb.DuckDBPyConnection, changes: str) -> Iterator[tuple[str, bytes]]:
         """Each entity with its log; memory holds one batch, and the bytes of one entity."""
@@ -192,9 +196,13 @@ class RedisRebuild:
 
     def _remove_unknown(self, lake: duckdb.DuckDBPyConnection) -> None:
         self._say("removing what the lake does not know", self._progress.of)
-        unknown = lake.sql("FROM present ANTI JOIN known USING (entity)").fetchall()
-        for begin in range(0, len(unknown), _CHUNK_ENTITIES):
-            self._swap({entity: b"" for (entity,) in unknown[begin : begin + _CHUNK_ENTITIES]})
+        chunk: dict[str, bytes] = {}
+        for (entity,) in tables.rows(lake, "FROM present ANTI JOIN known USING (entity)"):
+            chunk[entity] = b""
+            if len(chunk) >= _CHUNK_ENTITIES:
+                self._swap(chunk)
+                chunk = {}
+        self._swap(chunk)
 
     def _swap(self, chunk: dict[str, bytes]) -> None:
         if not chunk:
@@ -209,8 +217,8 @@ class RedisRebuild:
         if not swapped:
             raise RebuildError(
                 "rebuild.lost",
-                f"the rebuild of {self._view.name!r} is no longer the one that the writer works for: it stood still for "
-                f"more than {_LEASE_SECONDS} s, or another one began. What it wrote is right; the rest is as it was",
+                f"the rebuild of {self._view.name!r} is no longer the one that the writer works for: it stood still for"
+                f" more than {_LEASE_SECONDS} s, or another one began. What it wrote is right; the rest is as it was",
                 hint=f"appliance rebuild redis {self._view.name}",
             )
         self._note(chunk, olds)
@@ -277,14 +285,3 @@ def _live(layout: RowLayout, raw: bytes, cut: tuple[int, int], since: int) -> se
     live = fold(batch, decoded.group, considered)
     records = layout.split(log)
     return {records[index] for index in live[batch.event_time[live] > since].tolist()}
-
-
-def _insert(lake: duckdb.DuckDBPyConnection, table: str, entities: list[str]) -> None:
-    """Put the entities into a table of names, and empty the list."""
-    if entities:
-        page = pa.table({"entity": pa.array(entities, pa.string())})
-        lake.register("page", page)
-        lake.execute(f"INSERT INTO {table} FROM page")
-        lake.unregister("page")
-        entities.clear()
-

@@ -23,8 +23,8 @@ class Result:
     """entities, edits: written. changed: entities whose content was another than the lake says (unknown ones too).
 
     unknown: entities (Redis) or edits (HBase) that the store had and the lake does not know; they are gone. missing:
-    edits that HBase lacked. refused: edits that do not fit the view, as the writer refuses them. bytes: of the entities'
-    content before and after.
+    edits that HBase lacked or had otherwise. refused: edits that do not fit the view, as the writer refuses them.
+    bytes_before, bytes_after: of the entities' content; HBase: read, and written.
     """
 
     store: str
