@@ -26,6 +26,10 @@ class Names:
         """Debezium's heartbeat topic of a source; the connector stands still if it does not exist."""
         return f"{self.heartbeat_prefix()}.{self.cdc_prefix(source)}"
 
+    def schema_history(self, source: str) -> str:
+        """Topic in which a connector that reads a binary log keeps the definitions of its tables; also its group."""
+        return f"{self.tenant}.connect.schema-history.{source}"
+
     def edits(self, view: str, version: int) -> str:
         return f"{self.tenant}.edits.{view}.v{version}"
 

@@ -6,6 +6,7 @@ They are read from Debezium's ``source`` block; ADR 0012 says what stands there 
   no last one: rows of its snapshot then have its base, and changes of the first transaction its base + 1. The base is
   an LSN read before the connector's slot was made; the connector writes it into every record.
 - MariaDB and MySQL: number of the binlog file u32, offset of the event in it u64, number of the row in the event u32.
+  The base is added to the file's number: 0, unless the server began to count its files anew.
 
 ``stream_jobs/compiler/sql.py`` says the same in SQL; ``tests/integration/flink_oracle.py`` holds both to one truth.
 """
@@ -32,11 +33,11 @@ _LARGEST = 2**63 - 1
 
 
 def of(source: ChangeSource, base: str = "0") -> str:
-    """Position of a change; ``base`` is its ``appliance_base``, an LSN in decimal.
+    """Position of a change; ``base`` is its ``appliance_base``, in decimal an LSN or a number of files.
 
     Raises ValueError when the block has none, or one that is not Debezium's.
     """
-    return _binlog(source) if source.sequence is None else _postgres(source, source.sequence, base)
+    return _binlog(source, base) if source.sequence is None else _postgres(source, source.sequence, base)
 
 
 def _postgres(source: ChangeSource, sequence: str, base: str) -> str:
@@ -51,12 +52,12 @@ def _postgres(source: ChangeSource, sequence: str, base: str) -> str:
     return f"{last_commit:016x}{own:016x}"
 
 
-def _binlog(source: ChangeSource) -> str:
+def _binlog(source: ChangeSource, base: str) -> str:
     file, offset, row = source.file or "", source.pos or 0, -1 if source.row is None else source.row
     found = re.search(FILE_NUMBER, file)
     if found is None or not (FIRST_EVENT <= offset <= MOST_OFFSET and 0 <= row <= MOST_ROW):
         raise ValueError(f"neither a pair of LSNs nor a place in a binlog: file {file!r}, pos {offset}, row {row}")
-    return f"{int(found[1]):08x}{offset:016x}{row:08x}"
+    return f"{int(found[1]) + int(base):08x}{offset:016x}{row:08x}"
 
 
 def pack(position: str) -> bytes:

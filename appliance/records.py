@@ -34,7 +34,7 @@ class ChangeSource(msgspec.Struct, frozen=True, omit_defaults=True):
 class Change(msgspec.Struct, frozen=True):
     """A captured change as Debezium writes it. op: c, u, d, r (snapshot), t (truncate); m is a marker of ours.
 
-    appliance_base: an LSN before the connector's first one (``appliance.position``).
+    appliance_base: where the connector's positions begin (``appliance.position``).
     """
 
     op: Literal["c", "u", "d", "r", "t", "m"]

@@ -29,6 +29,12 @@ def secret(context: Context, name: str) -> str:
     return f"${{secret:{context.layout.secrets}:{name}}}"
 
 
+def login(context: Context) -> str:
+    """``sasl.jaas.config`` of a Kafka client inside a connector: user connect, its password by reference."""
+    password = secret(context, "kafka.connect")
+    return f'org.apache.kafka.common.security.scram.ScramLoginModule required username="connect" password="{password}";'
+
+
 def _call(
     context: Context, method: str, path: str, body: Any = None, seconds: float = 30.0, **query: str
 ) -> httpx.Response:

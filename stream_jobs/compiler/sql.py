@@ -26,10 +26,11 @@ def _hex(value: str, digits: int) -> str:
 
 
 _BASE = "TRY_CAST(COALESCE(JSON_VALUE(`text`, '$.appliance_base'), '0') AS BIGINT)"
+_FILE_NUMBER = f"REGEXP_EXTRACT(JSON_VALUE(origin, '$.file'), '{position.FILE_NUMBER}', 1)"
 _STREAMED = ", ".join(f"'{each}'" for each in position.STREAMED)
 _POSITION = f"""CASE
   WHEN sequence IS NULL THEN CONCAT(
-    {_hex(f"REGEXP_EXTRACT(JSON_VALUE(origin, '$.file'), '{position.FILE_NUMBER}', 1)", 8)},
+    {_hex(f"TRY_CAST({_FILE_NUMBER} AS BIGINT) + {_BASE}", 8)},
     {_hex("REGEXP_EXTRACT(JSON_VALUE(origin, '$.pos'), '^([4-9]|[1-9][0-9]{1,17})$', 1)", 16)},
     {_hex("REGEXP_EXTRACT(JSON_VALUE(origin, '$.row'), '^([0-9]{1,9})$', 1)", 8)})
   ELSE CONCAT(

@@ -16,7 +16,7 @@ import msgspec
 from appliance import context as contexts
 from appliance.errors import UsageError
 from appliance.parts.base import Context
-from stream_jobs.source import administrator, connector, postgres_sql, record, service
+from stream_jobs.source import administrator, connector, database, record, service
 from stream_jobs.source.record import Source
 
 
@@ -28,7 +28,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     adding = verbs.add_parser("add", help="check a database, capture its tables, wait for the first snapshot")
     adding.add_argument("name", metavar="NAME", help="alias of the database in every name")
     place = adding.add_mutually_exclusive_group(required=True)
-    place.add_argument("--url", metavar="URL", help="postgresql://HOST:PORT/DATABASE, without a password")
+    place.add_argument(
+        "--url", metavar="URL", help="postgresql://, mariadb:// or mysql:// HOST:PORT/DATABASE, without a password"
+    )
     place.add_argument("--sample", action="store_true", help="the sample business database")
     adding.add_argument("--tables", metavar="A,B", help="schema.table, …; otherwise those of the applied features")
     adding.add_argument("--print-sql", action="store_true", help="only print what the administrator must run")
@@ -119,7 +121,7 @@ def _shown(report: service.Report) -> str:
         for each in report.checks
     ]
     if report.growth:
-        lines.append("expected growth of the write-ahead log (reasoned from pg_stat and mean row widths):")
+        lines.append("expected growth of the database's log (reasoned, not measured):")
         lines += [f"  {each.bytes_per_day / 1e6:10.2f} MB a day  {each.what}" for each in report.growth]
     return "\n".join(lines)
 
@@ -127,10 +129,10 @@ def _shown(report: service.Report) -> str:
 def _remove(arguments: argparse.Namespace) -> int:
     context = contexts.current()
     source = record.registered(context, arguments.name)
-    undo = None if source.sample else postgres_sql.undo_script(source)
+    undo = None if source.sample else database.of(source).undo_script(source)
     left = service.remove(context, source, _teller(arguments))
     if undo is not None:
-        text = f"the connector and its slot are gone; the administrator of {source.address} now runs:\n\n{undo}"
+        text = f"the connector is gone; the administrator of {source.address} now runs:\n\n{undo}"
     elif left:
         text = "removed, but the schema is not what it was:\n" + "\n".join(left)
     else:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from appliance.clients import connect, kafka
 from appliance.parts.base import Context
-from stream_jobs.errors import SourceError
-from stream_jobs.source import postgres_checks
+from stream_jobs.source import database
 from stream_jobs.source.record import SCHEMA, Source
 
 _BASE = "transforms.base.static.value"
@@ -21,62 +20,44 @@ def ensure_topics(context: Context, source: Source) -> list[str]:
     names = context.names
     own = {names.cdc(source.name, table): {"partitions": "1"} for table in OWN_TABLES}
     tables: dict[str, dict[str, str]] = {names.cdc(source.name, table.name): {} for table in source.tables}
-    return kafka.ensure_topics(context, {**tables, **own, names.heartbeat(source.name): {"partitions": "1"}})
+    heartbeat = {names.heartbeat(source.name): {"partitions": "1"}}
+    return kafka.ensure_topics(context, {**tables, **own, **heartbeat, **database.of(source).topics(context, source)})
 
 
-def config(context: Context, source: Source, base: int) -> dict[str, str]:
+def config(context: Context, source: Source, base: str) -> dict[str, str]:
     """The connector's configuration; the password is a reference that only Connect's worker resolves.
 
-    base: an LSN read before the connector's slot is made (``appliance.position``).
+    base: of its positions, written into every record.
     """
-    if source.address.kind != "postgresql":
-        raise SourceError("source.kind", f"no connector is built for {source.address.kind} yet")
-    address, names, settings = source.address, context.names, context.settings
+    names, settings = context.names, context.settings
     tables = [*(table.name for table in source.tables), *OWN_TABLES]
     return {
-        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
         "tasks.max": "1",
-        "database.hostname": address.host,
-        "database.port": str(address.port),
-        "database.dbname": address.database,
-        "database.user": address.user,
-        "database.password": connect.secret(context, source.secret),
-        "database.sslmode": address.ssl_mode or "prefer",
         "topic.prefix": names.cdc_prefix(source.name),
-        "plugin.name": "pgoutput",
-        "slot.name": source.publication,
-        "publication.name": source.publication,
-        "publication.autocreate.mode": "disabled",
-        "table.include.list": ",".join(_pattern(table) for table in tables),
         "snapshot.mode": "initial",
         "snapshot.fetch.size": "10240",
         "max.batch.size": "2048",  # a Kafka transaction each: larger ones run into its timeout on a busy machine
         "max.queue.size": "16384",
         "poll.interval.ms": "10",
         "heartbeat.interval.ms": str(settings.cdc.heartbeat_interval_ms),
-        "heartbeat.action.query": f"UPDATE {OWN_TABLES[0]} SET at = now() WHERE id = 1",
         "topic.heartbeat.prefix": names.heartbeat_prefix(),
         "signal.enabled.channels": "source",
         "signal.data.collection": OWN_TABLES[1],
         "incremental.snapshot.chunk.size": "4096",
         "exactly.once.support": "required",
         "decimal.handling.mode": "string",
-        "time.precision.mode": "adaptive_time_microseconds",
+        "time.precision.mode": "microseconds",
         "binary.handling.mode": "base64",
         "skipped.operations": "none",
         "tombstones.on.delete": "false",
+        "topic.creation.default.replication.factor": "1",
+        "topic.creation.default.partitions": str(settings.kafka.partitions),
         "transforms": "base",
         "transforms.base.type": "org.apache.kafka.connect.transforms.InsertField$Value",
         "transforms.base.static.field": "appliance_base",
-        _BASE: str(base),
-        "topic.creation.default.replication.factor": "1",
-        "topic.creation.default.partitions": str(settings.kafka.partitions),
+        _BASE: base,
+        **database.of(source).config(context, source, tables),
     }
-
-
-def _pattern(table: str) -> str:
-    """``schema.table`` as the regular expression that Debezium wants."""
-    return table.replace(".", "\\.")
 
 
 def start(context: Context, source: Source) -> None:
@@ -88,7 +69,7 @@ def start(context: Context, source: Source) -> None:
     ensure_topics(context, source)
     connector = name(context, source)
     known = connect.config(context, connector) or {}
-    base = int(known[_BASE]) if _BASE in known else postgres_checks.now(context, source)
+    base = known.get(_BASE) or str(database.of(source).base(context, source))
     connect.put(context, connector, config(context, source, base))
 
 

@@ -5,30 +5,20 @@ Everything is asked as the connector's own role, so that what is found is what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 
 from appliance.parts.base import Context
 from stream_jobs.errors import SourceError
+from stream_jobs.source.check import Check, point, primary_key
 from stream_jobs.source.record import SCHEMA, Source, Table
 
 _OLDEST = 12
 _CONNECT_SECONDS = 10
 _IDENTITIES = {"d": "DEFAULT", "f": "FULL", "n": "NOTHING", "i": "INDEX"}
 Connection = psycopg.Connection[Any]
-
-
-@dataclass(frozen=True)
-class Check:
-    """point: what was looked at. found: what is there. todo: what to do; empty when ``ok``."""
-
-    point: str
-    ok: bool
-    found: str
-    todo: str = ""
 
 
 def connect(context: Context, source: Source) -> Connection:
@@ -71,26 +61,21 @@ def one(connection: Connection, query: str, *values: Any) -> Any:
     return row[0] if row else None
 
 
-def _point(point: str, found: Any, good: Callable[[Any], bool], todo: str) -> Check:
-    ok = good(found)
-    return Check(point, ok, str(found), "" if ok else todo)
-
-
 def _server(connection: Connection, source: Source) -> Iterator[Check]:
     major = connection.info.server_version // 10_000
-    yield _point("server version", major, lambda found: found >= _OLDEST, f"PostgreSQL {_OLDEST} or newer is needed")
-    yield _point(
+    yield point("server version", major, lambda found: found >= _OLDEST, f"PostgreSQL {_OLDEST} or newer is needed")
+    yield point(
         "wal_level", one(connection, "SHOW wal_level"), lambda found: found == "logical",
         "ALTER SYSTEM SET wal_level = 'logical', then restart the database server",
     )  # fmt: skip
-    yield _point(
+    yield point(
         "max_slot_wal_keep_size", one(connection, "SHOW max_slot_wal_keep_size"), lambda found: found != "-1",
         "ALTER SYSTEM SET max_slot_wal_keep_size = '4GB'; SELECT pg_reload_conf(); without it a stopped appliance "
         "could fill the database's disk",
     )  # fmt: skip
     mine = "(SELECT count(*) FROM pg_replication_slots WHERE slot_name <> %s)"
     free = one(connection, f"SELECT current_setting('max_replication_slots')::int - {mine}", source.publication)
-    yield _point(
+    yield point(
         "free replication slots", free, lambda found: found >= 1,
         "raise max_replication_slots and max_wal_senders by one, then restart the database server",
     )  # fmt: skip
@@ -98,12 +83,12 @@ def _server(connection: Connection, source: Source) -> Iterator[Check]:
 
 def _role(connection: Connection, source: Source) -> Iterator[Check]:
     role = source.address.user
-    yield _point(
+    yield point(
         f"role {role} may replicate",
         one(connection, "SELECT rolreplication FROM pg_roles WHERE rolname = current_user"),
         bool, f"ALTER ROLE {role} REPLICATION",
     )  # fmt: skip
-    yield _point(
+    yield point(
         f"role {role} is no superuser",
         not one(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"),
         bool, f"ALTER ROLE {role} NOSUPERUSER",
@@ -112,25 +97,29 @@ def _role(connection: Connection, source: Source) -> Iterator[Check]:
 
 def _table(connection: Connection, source: Source, table: Table) -> Iterator[Check]:
     oid = one(connection, "SELECT to_regclass(%s)::oid", table.name)
-    yield _point(f"table {table.name}", "there" if oid else "missing", lambda found: found == "there",
+    yield point(f"table {table.name}", "there" if oid else "missing", lambda found: found == "there",
                  f"create {table.name}, or leave it out of --tables")  # fmt: skip
     if not oid:
         return
     role = source.address.user
-    yield _point(
+    yield point(
         f"{role} reads {table.name}",
         one(connection, "SELECT has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(oid, 'SELECT') "
             "FROM pg_class WHERE oid = %s", oid),
         bool, f"GRANT USAGE ON SCHEMA … and SELECT ON TABLE {table.name} TO {role}",
     )  # fmt: skip
-    yield _point(
-        f"primary key of {table.name}",
-        one(connection, "SELECT string_agg(attname, ', ') FROM pg_index JOIN pg_attribute ON attrelid = indrelid "
-            "AND attnum = ANY(indkey) WHERE indrelid = %s AND indisprimary", oid),
-        bool, f"{table.name} needs a primary key: rows without one cannot be told apart",
+    yield primary_key(
+        table.name,
+        [
+            column
+            for (column,) in connection.execute(
+                b"SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey) "
+                b"WHERE indrelid = %s AND indisprimary ORDER BY array_position(indkey::int2[], attnum)", (oid,)
+            ).fetchall()
+        ],
     )  # fmt: skip
     identity = identity_of(connection, table.name)
-    yield _point(
+    yield point(
         f"replica identity of {table.name}", identity, lambda found: found == "FULL" or not table.full_identity,
         f"ALTER TABLE {table.name} REPLICA IDENTITY FULL",
     )  # fmt: skip
@@ -153,7 +142,7 @@ def _own_tables(connection: Connection) -> Iterator[Check]:
         yield Check(f"table {table}", not missing, found, "run the SQL of --print-sql again" if missing else "")
     if one(connection, "SELECT has_table_privilege(to_regclass(%s), 'SELECT')", f"{SCHEMA}.heartbeat"):
         rows = one(connection, f"SELECT count(*) FROM {SCHEMA}.heartbeat WHERE id = 1")
-        yield _point(
+        yield point(
             "heartbeat row", rows, lambda found: found == 1, f"INSERT INTO {SCHEMA}.heartbeat VALUES (1, now())"
         )
 
@@ -167,7 +156,7 @@ def _publication(connection: Connection, source: Source) -> Iterator[Check]:
                 "" if row else "run the SQL of --print-sql")  # fmt: skip
     if row is None:
         return
-    yield _point(
+    yield point(
         f"publication {name} publishes every operation", row[0], bool,
         f"ALTER PUBLICATION {name} SET (publish = 'insert, update, delete, truncate')",
     )  # fmt: skip

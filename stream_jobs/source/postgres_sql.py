@@ -115,3 +115,16 @@ def undo_script(source: Source) -> str:
     """For ``psql``. A slot cannot be dropped in the transaction that did other things, so it stands before it."""
     slot, *rest = undo(source)
     return f"{slot};\n" + script(rest)
+
+
+def administrators_script(source: Source, password: str) -> str:
+    """What the administrator runs: the SQL with what each line touches, and how to take it back."""
+    lines = [f"-- {each.touches}\n{each.do};" for each in statements(source, password)]
+    undo = "".join(f"--   {line}\n" for line in undo_script(source).splitlines())
+    return (
+        f"-- For an administrator of {source.address}, in database {source.address.database}. It touches:\n"
+        f"-- one role, one publication, one slot (made by the connector), schema {SCHEMA}, and the replica\n"
+        "-- identity of tables whose old values matter. The password is given as its hash only.\n"
+        "BEGIN;\n" + "\n".join(lines) + "\nCOMMIT;\n\n-- To take it back (after `appliance source remove "
+        f"{source.name}`; replica identities return to DEFAULT unless they were seen to be another):\n{undo}"
+    )

@@ -9,8 +9,8 @@ from appliance.errors import UsageError
 from appliance.parts.base import Context
 from stream_jobs import plan
 from stream_jobs.errors import SourceError
-from stream_jobs.source import administrator, connector, postgres_checks, postgres_sql, record, snapshot, wal
-from stream_jobs.source.postgres_checks import Check
+from stream_jobs.source import administrator, connector, database, postgres_checks, record, snapshot, wal
+from stream_jobs.source.check import Check
 from stream_jobs.source.record import Address, Source, Table
 
 
@@ -30,13 +30,9 @@ def describe(context: Context, name: str, address: Address, tables: Sequence[str
     Raises UsageError when neither names a table.
     """
     record.check_name(name)
-    if address.kind != "postgresql":
-        raise UsageError(
-            "source.kind", f"{address.kind} cannot be captured by this version; postgresql can",
-            hint="docs/source.md",
-        )  # fmt: skip
     if tables:
-        chosen = [Table(table if "." in table else f"public.{table}", full_identity=True) for table in tables]
+        kind = database.of(Source(name, address, ()))
+        chosen = [Table(kind.qualified(address, table), full_identity=True) for table in tables]
     else:
         chosen = [Table(table.table, table.full_identity) for table in _planned(context, name)]
     if not chosen:
@@ -61,17 +57,7 @@ def _planned(context: Context, name: str) -> list[plan.CapturedTable]:
 
 def administrators_script(context: Context, source: Source) -> str:
     """What the administrator runs: the SQL with what each line touches, and how to take it back."""
-    lines = []
-    for each in postgres_sql.statements(source, context.secrets.get(source.secret)):
-        lines += [f"-- {each.touches}", f"{each.do};"]
-    undo = "".join(f"--   {line}\n" for line in postgres_sql.undo_script(source).splitlines())
-    return (
-        f"-- For an administrator of {source.address}, in database {source.address.database}. It touches:\n"
-        f"-- one role, one publication, one slot (made by the connector), schema {record.SCHEMA}, and the replica\n"
-        "-- identity of tables whose old values matter. The password is given as its hash only.\n"
-        "BEGIN;\n" + "\n".join(lines) + "\nCOMMIT;\n\n-- To take it back (after `appliance source remove "
-        f"{source.name}`; replica identities return to DEFAULT unless they were seen to be another):\n{undo}"
-    )
+    return database.of(source).script(source, context.secrets.get(source.secret))
 
 
 def add(context: Context, source: Source, tell: Callable[[str], None]) -> Report:
@@ -129,11 +115,7 @@ def _with_identities(context: Context, source: Source) -> Source:
 
 def check(context: Context, source: Source) -> Report:
     """Every check and the expected growth of the write-ahead log. Raises SourceError when nobody lets us in."""
-    with postgres_checks.connect(context, source) as connection:
-        report = Report(source, postgres_checks.check(connection, source))
-        if all(each.ok for each in report.checks):
-            report.growth = wal.expected(context, connection, source)
-    return report
+    return Report(source, *database.of(source).inspect(context, source))
 
 
 def live(context: Context, report: Report) -> Report:
@@ -154,12 +136,10 @@ def remove(context: Context, source: Source, tell: Callable[[str], None]) -> lis
     """
     tell(f"removing connector {connector.name(context, source)}")
     connector.remove(context, source)
-    left = administrator.take_back(context, source) if source.sample else _drop_slot(context, source)
+    left = []
+    if source.sample:
+        left = administrator.take_back(context, source)
+    else:
+        database.of(source).release(context, source)
     record.forget(context, source.name)
     return left
-
-
-def _drop_slot(context: Context, source: Source) -> list[str]:
-    with postgres_checks.connect(context, source) as connection:
-        connection.execute(postgres_sql.undo(source)[0].encode())
-    return []

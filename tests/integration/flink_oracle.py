@@ -60,7 +60,9 @@ def place(chance: random.Random, lsn: int, *, snapshot: bool) -> Place:
         file, offset, number = chance.randrange(1, 10**9), lsn + 4, chance.choice([0, 1, 77])
         prefix = chance.choice(["mariadb-bin", "a.0001", "ü"])
         origin = {"sequence": None, "file": f"{prefix}.{file:06d}", "pos": offset, "row": number, "gtid": "0-1-2"}
-        return Place(origin, {}, f"{file:08x}{offset:016x}{number:08x}", committed)
+        base = chance.choice([None, 0, 2000])
+        beside = {} if base is None else {"appliance_base": str(base)}
+        return Place(origin, beside, f"{file + (base or 0):08x}{offset:016x}{number:08x}", committed)
     if not snapshot and chance.random() < 0.9:
         return Place({"sequence": f'["{lsn - 1}","{lsn}"]'}, {}, f"{lsn - 1:016x}{lsn:016x}", committed)
     base = chance.choice([None, 0, 2**40 + 5])

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from appliance import users
 from appliance.clients import flink, kafka
 from appliance.parts.base import Context
 from stream_jobs import plan
-from stream_jobs.compiler import sql
-from stream_jobs.jobs import submission, wanted
 from stream_jobs.marker.progress import Point, marker
 from tests.integration import flink_oracle as oracle
+from tests.integration.flink_job import Running, job, read
 
 pytestmark = pytest.mark.integration
 
@@ -39,42 +36,14 @@ _DECLARED = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Running:
-    """A job of the test's own on topics of its own."""
-
-    context: Context
-    source: str
-    edits: str
-    job: str
-
-
 @pytest.fixture(scope="module")
 def running(live: Context) -> Iterator[Running]:
     name = f"flinktest{uuid.uuid4().hex[:8]}"
-    source, edits = live.names.cdc(name, "public.t"), live.names.edits(name, 1)
-    dead = live.names.dead_letters("flink")
-    kafka.ensure_topics(live, {source: {"partitions": "2"}, edits: {"partitions": str(_PARTITIONS)}, dead: {}})
-    shape = sql.ViewShape(
-        group=f"{live.installation.tenant}.flink.{name}", source_topic=source, edits_topic=edits,
-        dead_letter_topic=dead, join_keys=("customer", "place"), row_id="id", event_time="at", columns=_COLUMNS,
-        declared=_DECLARED,
-    )  # fmt: skip
-    script = sql.script(shape, sql.KafkaAddress(kafka.bootstrap(live), _PARTITIONS))
-    view = plan.View(
-        name=name, version=1, source=name, table="public.t", source_topic=source, edits_topic=edits, entity="e",
-        join_keys=("customer", "place"), row_id="id", event_time="at", columns=_COLUMNS, features=(), sql=script,
-        definition_hash="",
-    )  # fmt: skip
-    job = wanted.Job(f"test.{name}", view, live.layout.data / "flink" / "checkpoints" / name)
-    identity = submission.submit(live, [(job, None)])[job.name]
-    try:
-        yield Running(live, source, edits, identity)
-    finally:
-        flink.cancel(live, identity)
-        kafka.until(lambda: flink.call(live, f"/jobs/{identity}")["state"] == "CANCELED", "the test's job to end")
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
-        kafka.admin(live).delete_topics([source, edits])
+    source = live.names.cdc(name, "public.t")
+    kafka.ensure_topics(live, {source: {"partitions": "2"}})
+    with job(live, name, source, ("customer", "place"), _COLUMNS, _DECLARED, _PARTITIONS) as made:
+        yield made
+    kafka.admin(live).delete_topics([source])
 
 
 def _send(context: Context, topic: str, values: list[bytes | None]) -> dict[tuple[int, int], int]:
@@ -93,24 +62,6 @@ def _send(context: Context, topic: str, values: list[bytes | None]) -> dict[tupl
     return places
 
 
-def _read(context: Context, topic: str, until: int, seconds: float) -> list[tuple[int, Any, dict[str, Any]]]:
-    """(partition, key, value) of at least ``until`` records, or of what came in the time; then 2 s more."""
-    consumer: Consumer = kafka.consumer(context, users.ADMINISTRATOR, f"test.{uuid.uuid4().hex}")
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, each, 0) for each in partitions])
-    found: list[tuple[int, Any, dict[str, Any]]] = []
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        before = len(found)
-        for message in consumer.consume(1000, 0.2):
-            assert message.error() is None, message.error()
-            found.append((message.partition() or 0, message.key(), json.loads(message.value() or b"")))
-        if before < until <= len(found):
-            deadline = min(deadline, time.monotonic() + 2)
-    consumer.close()
-    return found
-
-
 def _frozen(values: list[dict[str, Any]]) -> set[str]:
     return {json.dumps(each, sort_keys=True) for each in values}
 
@@ -120,7 +71,7 @@ def test_edits_and_dead_letters_are_those_of_the_oracle(running: Running) -> Non
     sent = list(oracle.records(4000, seed=7))
     places = _send(context, running.source, [record.value for record in sent])
     expected = [edit for record in sent for edit in record.edits]
-    found = _read(context, running.edits, len(expected), 90)
+    found = read(context, running.edits, len(expected), 90)
     edits = [value for _, _, value in found if value["sign"] != 0]
     assert len(edits) >= len(expected)
     missing = _frozen(expected) - _frozen(edits)
@@ -128,7 +79,7 @@ def test_edits_and_dead_letters_are_those_of_the_oracle(running: Running) -> Non
     assert (len(missing), len(surplus)) == (0, 0), (sorted(missing)[:3], sorted(surplus)[:3])
     assert all(key.decode() == value["entity"] for _, key, value in found if value["sign"] != 0)
     letters = [
-        v for _, _, v in _read(context, context.names.dead_letters("flink"), 1, 8) if v["topic"] == running.source
+        v for _, _, v in read(context, context.names.dead_letters("flink"), 1, 8) if v["topic"] == running.source
     ]
     wanted_letters = {(*place, code) for place, index in places.items() for code in sent[index].dead}
     assert {(each["partition"], each["offset"], each["code"]) for each in letters} == wanted_letters
@@ -150,7 +101,7 @@ def test_a_marker_comes_into_every_partition_after_the_edits_of_its_channel(runn
     deadline = time.monotonic() + 30
     seen: set[tuple[int, str]] = set()
     while len(seen) < 2 * _PARTITIONS and time.monotonic() < deadline:
-        found = _read(context, running.edits, 0, 3)
+        found = read(context, running.edits, 0, 3)
         seen = {(p, v["channel"]) for p, _, v in found if v["sign"] == 0 and v["position"] == point.position}
     assert seen == {(p, f"{running.source}/{c}") for p in range(_PARTITIONS) for c in range(2)}
     last = {p: v for p, _, v in found}

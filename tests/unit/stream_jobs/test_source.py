@@ -88,7 +88,7 @@ def test_the_sql_never_shows_the_password_and_every_step_is_taken_back(context: 
 
 
 def test_the_connector_keeps_the_contract_and_holds_no_password(context: Context) -> None:
-    config = connector.config(context, _SOURCE, 77)
+    config = connector.config(context, _SOURCE, "77")
     assert context.secrets.get(_SOURCE.secret) not in config.values()
     contract = {
         "topic.prefix": "main.cdc.bank", "decimal.handling.mode": "string",
