@@ -1,6 +1,6 @@
 """Debezium's JSON values, read as text, → SQL values.
 
-Wire shapes (``decimal.handling.mode=string``, ``time.precision.mode=adaptive_time_microseconds``): numeric is text,
+Wire shapes (``decimal.handling.mode=string``, ``time.precision.mode=microseconds``): numeric is text,
 timestamptz is ISO 8601 text in UTC, timestamp is int64 µs. A value that ``unfit`` lets through can be cast.
 """
 

@@ -1,6 +1,6 @@
 """Debezium's JSON → columns of a change table.
 
-Wire shapes (``decimal.handling.mode=string``, ``time.precision.mode=adaptive_time_microseconds``, no schemas):
+Wire shapes (``decimal.handling.mode=string``, ``time.precision.mode=microseconds``, no schemas):
 numeric = text, timestamptz = ISO 8601 text, timestamp = int64 µs on the source's wall clock (``time_zone``).
 """
 

@@ -15,7 +15,7 @@ from appliance.layout import Layout
 from appliance.parts.base import Context
 from appliance.secrets import Secrets
 from appliance.settings import Settings
-from stream_jobs.source import connector, postgres_sql, record, scram, service
+from stream_jobs.source import binlog, binlog_sql, connector, postgres_sql, record, scram, service
 from stream_jobs.source.record import Address, Source, Table
 
 _SOURCE = Source(
@@ -92,7 +92,7 @@ def test_the_connector_keeps_the_contract_and_holds_no_password(context: Context
     assert context.secrets.get(_SOURCE.secret) not in config.values()
     contract = {
         "topic.prefix": "main.cdc.bank", "decimal.handling.mode": "string",
-        "time.precision.mode": "adaptive_time_microseconds", "binary.handling.mode": "base64",
+        "time.precision.mode": "microseconds", "binary.handling.mode": "base64",
         "skipped.operations": "none", "tombstones.on.delete": "false", "exactly.once.support": "required",
         "publication.autocreate.mode": "disabled",
         "transforms.base.static.value": "77",
@@ -101,6 +101,44 @@ def test_the_connector_keeps_the_contract_and_holds_no_password(context: Context
     included = config["table.include.list"].split(",")
     assert included[:2] == ["public\\.payments", "other\\.people"]
     assert {"appliance_cdc\\.heartbeat", "appliance_cdc\\.signal"} < set(included)
+
+
+_SHOP = Source("shop", Address("mariadb", "db.example", 3306, "shop"), (Table("shop.orders", True),))
+
+
+def test_mariadbs_stored_form_of_a_password_is_the_servers() -> None:
+    """From MariaDB's documentation of PASSWORD(): ``SELECT PASSWORD('notagoodpwd')``."""
+    assert binlog_sql.verifier("notagoodpwd") == "*3A70EE9FC6594F88CE9E959CD51C5A1C002DC937"
+
+
+def test_the_sql_for_mariadb_never_shows_the_password_and_quotes_names(context: Context) -> None:
+    script = service.administrators_script(context, _SHOP)
+    assert context.secrets.get(_SHOP.secret) not in script
+    assert "GRANT SELECT ON `shop`.`orders` TO 'appliance_cdc'@'%';" in script
+    assert script.rstrip().endswith("DROP DATABASE IF EXISTS `appliance_cdc`;")
+    assert binlog_sql.quoted("a`b", "c") == "`a``b`.`c`"
+
+
+def test_the_connector_for_mariadb_keeps_its_history_for_good_and_holds_no_password(context: Context) -> None:
+    config = connector.config(context, _SHOP, "0")
+    secrets = {context.secrets.get(_SHOP.secret), context.secrets.get("kafka.connect")}
+    assert not [value for value in config.values() for secret in secrets if secret in value]
+    history = "main.connect.schema-history.shop"
+    contract = {
+        "connector.class": "io.debezium.connector.mariadb.MariaDbConnector", "database.ssl.mode": "disable",
+        "database.include.list": "appliance_cdc,shop", "time.precision.mode": "microseconds",
+        "schema.history.internal.kafka.topic": history, "exactly.once.support": "required",
+        "table.include.list": "shop\\.orders,appliance_cdc\\.heartbeat,appliance_cdc\\.signal",
+    }  # fmt: skip
+    assert contract.items() <= config.items()
+    topics = binlog.Binlog().topics(context, _SHOP)
+    assert topics[history]["retention.ms"] == "-1"
+    assert config["database.server.id"] == str(binlog.server_id(context, _SHOP))
+
+
+def test_tables_without_a_schema_are_in_mariadbs_database(context: Context) -> None:
+    source = service.describe(context, "shop", _SHOP.address, ["a", "s.b"], sample=False)
+    assert [table.name for table in source.tables] == ["shop.a", "s.b"]
 
 
 def test_without_plan_and_tables_nothing_can_be_captured(context: Context) -> None:
