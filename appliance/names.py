@@ -30,6 +30,10 @@ class Names:
         """Topic in which a connector that reads a binary log keeps the definitions of its tables; also its group."""
         return f"{self.tenant}.connect.schema-history.{source}"
 
+    def notifications(self, source: str) -> str:
+        """Topic of what Debezium says of a source's snapshots."""
+        return f"{self.tenant}.connect.notifications.{source}"
+
     def edits(self, view: str, version: int) -> str:
         return f"{self.tenant}.edits.{view}.v{version}"
 

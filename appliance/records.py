@@ -18,6 +18,7 @@ class ChangeSource(msgspec.Struct, frozen=True, omit_defaults=True):
     """Debezium's ``source`` block, the fields we use.
 
     sequence: PostgreSQL's position; file, pos, row: that of MariaDB and MySQL (``appliance.position``).
+    made_by: the process of ours that made the record, "" for the database's own; made_for: the mend it belongs to.
     """
 
     sequence: str | None = None
@@ -29,6 +30,8 @@ class ChangeSource(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str | None = None
     pos: int | None = None
     row: int | None = None
+    made_by: str = ""
+    made_for: str = ""
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -22,6 +22,14 @@ class Marker(OurProcess):
     needs = ("kafka", "redis")
 
 
+class Mender(OurProcess):
+    """Finds lost logs of changes, and takes out of the edits what a truncate or a lost log left in them."""
+
+    name = "mender"
+    module = "stream_jobs.mending"
+    needs = ("kafka", "redis")
+
+
 class RedisWriter(OurProcess):
     """Edits to Redis."""
 

@@ -110,6 +110,7 @@ class CapturedTable(msgspec.Struct, frozen=True):
     """A table to capture.
 
     event_time: its time column, "" for none. full_identity: its old values matter, so it needs REPLICA IDENTITY FULL.
+    zoneless: columns that are times without zone, on the wire a number of µs; other times are ISO 8601 text.
     """
 
     source: str
@@ -119,6 +120,7 @@ class CapturedTable(msgspec.Struct, frozen=True):
     columns: tuple[Column, ...]
     event_time: str
     full_identity: bool
+    zoneless: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True):

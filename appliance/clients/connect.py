@@ -127,6 +127,12 @@ def delete(context: Context, name: str) -> None:
             raise
 
 
+def offsets(context: Context, name: str) -> list[dict[str, Any]]:
+    """How far the connector has read, an entry a partition of its source; empty if it has not begun."""
+    found = _found(context, f"/connectors/{quote(name, safe='')}/offsets") or {}
+    return [each["offset"] for each in found.get("offsets", []) if each.get("offset")]
+
+
 def delete_offsets(context: Context, name: str) -> None:
     """Forget how far a connector in state ``stop`` has read: the next start takes a new snapshot."""
     _call(context, "DELETE", f"/connectors/{quote(name, safe='')}/offsets")

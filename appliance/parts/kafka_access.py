@@ -69,6 +69,7 @@ def _rights(tenant: str) -> dict[str, _Rights]:
         "connect": _Rights(owns=(cdc, f"{tenant}.connect.")),
         "flink": _Rights(reads=(cdc,), writes=(edits,)),
         "marker": _Rights(reads=(cdc,), writes=(cdc,)),
+        "mender": _Rights(reads=(cdc, f"{tenant}.connect.notifications."), writes=(cdc,)),
         "writer-redis": _Rights(sees=(cdc,), reads=(edits,)),
         "writer-hbase": _Rights(reads=(edits,)),
         "writer-lake": _Rights(reads=(cdc, predictions, feedback)),

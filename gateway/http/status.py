@@ -35,6 +35,7 @@ WORDS = {
     "flink-taskmanager": "computation of the features",
     "flink-jobs": "the feature jobs",
     "marker": "progress marks in the log",
+    "mender": "mending of the log after a truncate or a loss",
     "writer-redis": "writing of live features",
     "writer-hbase": "writing of the history of features",
     "writer-lake": "the archive of changes and predictions",

@@ -56,6 +56,8 @@ class Intake:
         except msgspec.MsgspecError as error:
             raise UnusableRowError("change.unreadable", f"not a captured change: {error}") from error
         wanted = [self._services[name] for name in self._captured[topic]]
+        if change.source.made_by:
+            return {}
         return {s.name: self._change(s, change) for s in wanted if self._is_scored(s, change.op)}
 
     @staticmethod

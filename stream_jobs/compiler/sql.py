@@ -19,6 +19,9 @@ from stream_jobs.plan import Column
 _MARKER = 1000
 """Split number of the marker edit for partition 0; below it, -1 is before, 1 after, 0 no edit at all."""
 
+_TRUNCATE = "change.truncate"
+"""No edit and no dead letter: the process ``mender`` makes edits of it."""
+
 
 def _hex(value: str, digits: int) -> str:
     """SQL text: the number in the text ``value`` as hex digits, null where it is none."""
@@ -260,7 +263,7 @@ def _problems(view: ViewShape) -> str:
     broken = [
         ("part = 0 AND `text` IS NOT JSON OBJECT", "record.not_json", "the record is no JSON object"),
         ("part = 0 AND op IS NULL", "record.no_op", "the record has no field op"),
-        ("part = 0 AND op = 't'", "change.truncate", "the table was truncated: rows before it are still counted"),
+        ("part = 0 AND op = 't'", _TRUNCATE, "mender writes a delete for each row"),
         ("part = 0", "change.unknown_op", "op is none of c, r, u, d, t, m"),
         (
             f"part >= {_MARKER} AND (marker_channel IS NULL OR committed_at IS NULL OR marker_position IS NULL"
@@ -330,5 +333,5 @@ SELECT
   TO_BASE64(`text`),
   UNIX_TIMESTAMP() * 1000000
 FROM checked
-WHERE problem IS NOT NULL;
+WHERE problem IS NOT NULL AND SPLIT_INDEX(problem, '|', 0) <> {text(_TRUNCATE)};
 END;"""

@@ -56,6 +56,7 @@ class Table:
             columns=self.columns,
             event_time=self.event_time,
             full_identity=full_identity,
+            zoneless=tuple(name for name, kind in self.declared.items() if kind == "timestamp"),
         )
 
 

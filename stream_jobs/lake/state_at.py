@@ -140,7 +140,7 @@ def live(
 WITH replayed AS (
   SELECT * FROM {known} WHERE position <= '{position}'
 ), truncated AS (
-  SELECT coalesce(max(position), '') AS at FROM replayed WHERE op = 't'
+  SELECT max(position) FROM replayed WHERE op = 't'
 ), events AS (
   SELECT op, position, known_at, assumed, "offset", {images} FROM replayed WHERE op <> 't'
   {base if start else ""}
@@ -152,7 +152,7 @@ WITH replayed AS (
   SELECT * FROM (SELECT * FROM events SEMI JOIN again USING ({keys}))
   QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY position DESC, op = 'd', "offset" DESC) = 1
 )
-SELECT {names} FROM last, truncated WHERE op <> 'd' AND position >= truncated.at
+SELECT {names} FROM last WHERE op <> 'd' AND position >= coalesce((FROM truncated), '')
 )"""
 
 

@@ -1,4 +1,4 @@
-"""``appliance source add | remove | list | check``."""
+"""``appliance source add | remove | list | check | resnapshot | mends``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import msgspec
 from appliance import context as contexts
 from appliance.errors import UsageError
 from appliance.parts.base import Context
+from stream_jobs.errors import SourceError
+from stream_jobs.mending import mends, resnapshot
 from stream_jobs.source import administrator, connector, database, record, service
 from stream_jobs.source.record import Source
 
@@ -50,6 +53,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     checking = verbs.add_parser("check", help="check every point again; exit status 0 if all are well")
     checking.add_argument("name", metavar="NAME")
     _json(checking, _check)
+
+    again = verbs.add_parser(
+        "resnapshot", help="read one table anew while it is written to, and put right what differs"
+    )
+    again.add_argument("name", metavar="NAME")
+    again.add_argument("table", metavar="TABLE", help="schema.table; public. may be left out")
+    again.add_argument(
+        "--print-sql", action="store_true", help="only print the SQL that asks for it; then it is awaited"
+    )
+    again.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="how long to wait (3600)")
+    _json(again, _resnapshot)
+
+    _json(verbs.add_parser("mends", help="what of the log was mended or is being mended, and why"), _mends)
 
 
 def _json(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
@@ -168,3 +184,43 @@ def _check(arguments: argparse.Namespace) -> int:
     report = service.live(context, service.check(context, source))
     _print(arguments, _answer(report), _shown(report))
     return 0 if all(each.ok for each in report.checks) else 1
+
+
+def _resnapshot(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    source = record.registered(context, arguments.name)
+    table = resnapshot.captured(context, source, arguments.table)
+    reason = connector.failure(context, source)
+    if reason is not None:
+        raise SourceError(
+            "source.connector", f"connector {connector.name(context, source)} does not run: {reason}",
+            hint=f"appliance source check {source.name}",
+        )  # fmt: skip
+    end = resnapshot.notifications_end(context, source)
+    mend = resnapshot.begin(context, source, table, end, signalled=arguments.print_sql)
+    if arguments.print_sql:
+        script = f"{resnapshot.statement(mend)};"
+        _print(arguments, {"mend": mend.id, "sql": script}, script)
+        return 0
+    tell = _teller(arguments)
+    tell(f"{source.name}: {table.table} is read anew ({mend.id})")
+    finished = resnapshot.wait(context, mend.id, tell, arguments.timeout)
+    _print(arguments, msgspec.to_builtins(finished), _mend(finished))
+    return 1 if finished.note.startswith("failed") else 0
+
+
+def _mends(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    found = [*mends.finished(context), *mends.unfinished(context)]
+    text = "\n".join(_mend(each) for each in found) or "nothing of the log had to be mended in the last 90 days"
+    _print(arguments, [msgspec.to_builtins(each) for each in found], text)
+    return 0
+
+
+def _mend(mend: mends.Mend) -> str:
+    at = datetime.fromtimestamp(mend.at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    state = "mended" if mend.step == "done" else f"BEING MENDED (step {mend.step})"
+    written = ", ".join(f"{count} changes into {table}" for table, count in mend.written.items())
+    return f"{at}  {mend.source}  {state}: {mend.reason}" + "".join(
+        f"; {each}" for each in (written, mend.note) if each
+    )

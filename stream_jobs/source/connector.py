@@ -20,8 +20,8 @@ def ensure_topics(context: Context, source: Source) -> list[str]:
     names = context.names
     own = {names.cdc(source.name, table): {"partitions": "1"} for table in OWN_TABLES}
     tables: dict[str, dict[str, str]] = {names.cdc(source.name, table.name): {} for table in source.tables}
-    heartbeat = {names.heartbeat(source.name): {"partitions": "1"}}
-    return kafka.ensure_topics(context, {**tables, **own, **heartbeat, **database.of(source).topics(context, source)})
+    said = {names.heartbeat(source.name): {"partitions": "1"}, names.notifications(source.name): {"partitions": "1"}}
+    return kafka.ensure_topics(context, {**tables, **own, **said, **database.of(source).topics(context, source)})
 
 
 def config(context: Context, source: Source, base: str) -> dict[str, str]:
@@ -43,6 +43,8 @@ def config(context: Context, source: Source, base: str) -> dict[str, str]:
         "topic.heartbeat.prefix": names.heartbeat_prefix(),
         "signal.enabled.channels": "source",
         "signal.data.collection": OWN_TABLES[1],
+        "notification.enabled.channels": "sink",
+        "notification.sink.topic.name": names.notifications(source.name),
         "incremental.snapshot.chunk.size": "4096",
         "exactly.once.support": "required",
         "decimal.handling.mode": "string",

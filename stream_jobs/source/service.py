@@ -9,6 +9,7 @@ from appliance.errors import UsageError
 from appliance.parts.base import Context
 from stream_jobs import plan
 from stream_jobs.errors import SourceError
+from stream_jobs.mending import mends
 from stream_jobs.source import administrator, connector, database, postgres_checks, record, snapshot, wal
 from stream_jobs.source.check import Check
 from stream_jobs.source.record import Address, Source, Table
@@ -125,7 +126,12 @@ def live(context: Context, report: Report) -> Report:
         f"connector {connector.name(context, report.source)}", reason is None, reason or "running",
         "" if reason is None else f"appliance logs connect; appliance source add {report.source.name} … again",
     )  # fmt: skip
-    return replace(report, checks=[*report.checks, state])
+    open_mends = [mend for mend in mends.unfinished(context) if mend.source == report.source.name]
+    mending = Check(
+        "log of changes", not open_mends, "; ".join(f"being mended: {each.reason}" for each in open_mends) or "whole",
+        "" if not open_mends else "wait: features of this source stand still meanwhile; appliance source mends",
+    )  # fmt: skip
+    return replace(report, checks=[*report.checks, state, mending])
 
 
 def remove(context: Context, source: Source, tell: Callable[[str], None]) -> list[str]:

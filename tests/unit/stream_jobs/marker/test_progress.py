@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from appliance.records import Marker
-from stream_jobs.marker.progress import Point, Progress, decode, marker
+from stream_jobs.marker.progress import Channel, Point, Progress, decode, marker
 
 
 def change(commit: int | None, own: int, *, op: str = "c", snapshot: str = "false") -> bytes:
@@ -21,9 +21,17 @@ def take(progress: Progress, *values: bytes | None) -> str | None:
     for value in values:
         seen = decode(value)
         if seen is not None:
-            progress.see(seen[0], marker=seen[1])
+            progress.see(seen)
     progress.end_of_batch()
-    return progress.claim.position if progress.claim else None
+    return progress.candidate.position if progress.candidate else None
+
+
+def _answered(progress: Progress, channels: list[Channel], limit: str | None = None) -> None:
+    number = progress.probe(channels, limit)
+    assert number is not None
+    for channel in channels:
+        progress.answer(channel, number)
+    progress.decide(limit)
 
 
 def at(commit: int, own: int) -> str:
@@ -61,7 +69,7 @@ def test_a_restart_goes_on_at_the_highest_marker_or_change_found() -> None:
 def test_own_markers_read_back_change_nothing() -> None:
     progress = Progress()
     take(progress, change(5, 9))
-    claimed = progress.claim
+    claimed = progress.candidate
     assert claimed is not None
     assert take(progress, marker(claimed, ("t", 0))) == claimed.position
 
@@ -71,6 +79,8 @@ def test_a_channel_is_due_until_told_and_again_when_not_delivered() -> None:
     channels = [("a", 0), ("b", 1)]
     assert progress.due(channels) == []
     take(progress, change(1, 2))
+    assert progress.due(channels) == [], "nobody has made sure yet"
+    _answered(progress, channels)
     assert progress.due(channels) == channels
     for channel in channels:
         progress.told(channel, at(1, 2))
@@ -78,6 +88,7 @@ def test_a_channel_is_due_until_told_and_again_when_not_delivered() -> None:
     progress.untold(("b", 1))
     assert progress.due([*channels, ("new", 0)]) == [("b", 1), ("new", 0)]
     take(progress, change(1, 3))
+    _answered(progress, channels)
     assert progress.due(channels) == channels
 
 
@@ -85,6 +96,47 @@ def test_the_record_is_a_marker_that_flink_and_readers_know() -> None:
     raw = marker(Point(at(5, 9), 90), ("main.cdc.bank.public.t", 3))
     decoded = msgspec.json.decode(raw, type=Marker)
     assert (decoded.channel, decoded.position, decoded.source.ts_us) == ("main.cdc.bank.public.t/3", at(5, 9), 90)
+
+
+def test_a_position_is_claimed_when_every_channel_has_answered() -> None:
+    progress, channels = Progress(), [("a", 0), ("b", 1)]
+    take(progress, change(5, 9))
+    number = progress.probe(channels, None)
+    assert number is not None and progress.probing and progress.probe(channels, None) is None
+    progress.answer(("a", 0), number)
+    progress.decide(None)
+    assert progress.claim is None
+    take(progress, change(5, 11))
+    progress.answer(("b", 1), number)
+    progress.decide(None)
+    assert progress.claim == Point(at(5, 9), 90), "what came after the probe was sent is not claimed by it"
+    later = progress.probe(channels, None)
+    assert later is not None
+    progress.answer(("a", 0), number)
+    progress.give_up(later)
+    assert not progress.probing and progress.probe(channels, None) == later + 1
+
+
+def test_nothing_from_a_truncate_on_is_claimed_while_it_holds() -> None:
+    progress, channels = Progress(), [("a", 0)]
+    take(progress, change(5, 9))
+    number = progress.probe(channels, None)
+    assert number is not None
+    take(progress, change(5, 8, op="t"))
+    progress.answer(("a", 0), number)
+    progress.decide(at(5, 8))
+    assert progress.claim is None and progress.probe(channels, at(5, 8)) is None
+    _answered(progress, channels)
+    assert progress.claim == Point(at(5, 9), 90)
+    take(progress, change(5, 10))
+    assert progress.probe(channels, "") is None, "a lost log holds everything"
+
+
+def test_a_truncate_is_told_from_other_changes_and_our_own_deletes_are_none() -> None:
+    truncate, made = decode(change(5, 8, op="t")), decode(change(5, 8, op="d").replace(b"{", b'{"x": 0, ', 1))
+    assert truncate is not None and truncate.kind == "truncate" and truncate.point == Point(at(5, 8), 80)
+    assert made is not None and made.kind == "change"
+    assert decode(change(5, 8, op="d").replace(b'"ts_us"', b'"made_by": "mender", "ts_us"')) is None
 
 
 @pytest.mark.parametrize("seed", range(30))

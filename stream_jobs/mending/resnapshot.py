@@ -1,0 +1,170 @@
+"""Another snapshot of one table while its stream goes on, asked for by a row in the connector's signal table.
+
+Steps: signal, snapshot (until the connector says that it is complete), hold (until the markers stand still), compare.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+import msgspec
+from confluent_kafka import TopicPartition
+from psycopg import sql
+
+from appliance import users
+from appliance.clients import kafka
+from appliance.clock import wall_us
+from appliance.parts.base import Context
+from stream_jobs import plan as plans
+from stream_jobs.errors import SourceError
+from stream_jobs.lake import reach, schema, state_at
+from stream_jobs.lake.reading import scan
+from stream_jobs.mending import mends
+from stream_jobs.mending.mends import Mend
+from stream_jobs.mending.work import LOGGER, Work, done
+from stream_jobs.plan import CapturedTable
+from stream_jobs.source import connector, postgres_checks
+from stream_jobs.source.record import SCHEMA, Source
+
+
+class _Notification(msgspec.Struct, rename={"kind": "type", "data": "additional_data"}):
+    """Debezium's word on a snapshot. kind: STARTED, IN_PROGRESS, TABLE_SCAN_COMPLETED, COMPLETED, ABORTED, …"""
+
+    aggregate_type: str = ""
+    kind: str = ""
+    data: dict[str, Any] | None = None
+
+
+def begin(context: Context, source: Source, table: CapturedTable, offset: int, *, signalled: bool) -> Mend:
+    """Ask for it. offset: end of the notifications' topic. signalled: somebody else writes the row of ``statement``.
+
+    Raises SourceError when the lake has nothing of the table yet, or the source is being mended already.
+    """
+    for other in mends.unfinished(context):
+        if other.source == source.name and other.kind != "truncate":
+            raise SourceError(
+                "source.mending", f"source {source.name} is being mended already: {other.reason}",
+                hint="appliance source mends",
+            )  # fmt: skip
+    reached = reach.read(state_at.changes_path(context, table))
+    if not reached.known_at:
+        raise SourceError(
+            "source.no_position", f"the lake has no position of {source.name}: {table.table} yet",
+            hint="appliance status writer-lake marker",
+        )  # fmt: skip
+    mend = Mend(
+        f"resnapshot-{uuid.uuid4().hex[:16]}", source.name, "resnapshot", f"another snapshot of {table.table}",
+        wall_us(), (table.table,), "snapshot" if signalled else "signal", holds=False,
+        position=reached.position, known_at=reached.known_at, offset=offset,
+    )  # fmt: skip
+    mends.write(context, mend)
+    return mend
+
+
+def statement(mend: Mend) -> str:
+    """The SQL that asks the connector; a second time it does nothing."""
+    data = json.dumps({"data-collections": list(mend.tables), "type": "incremental"})
+    template = "INSERT INTO {} (id, type, data) VALUES ({}, 'execute-snapshot', {}) ON CONFLICT (id) DO NOTHING"
+    signal = sql.Identifier(SCHEMA, "signal")
+    return sql.SQL(template).format(signal, sql.Literal(mend.id), sql.Literal(data)).as_string(None)
+
+
+def signal(work: Work, mend: Mend, source: Source) -> None:
+    with postgres_checks.connect(work.context, source) as connection:
+        connection.execute(statement(mend).encode())
+    mends.write(work.context, msgspec.structs.replace(mend, step="snapshot"))
+
+
+def snapshot(work: Work, mend: Mend) -> None:
+    """Wait until the connector has read the whole table, and the lake has reached what it read."""
+    said = _said(work, mend)
+    if said is None or said.kind not in ("COMPLETED", "ABORTED"):
+        note = "" if said is None else _words(said)
+        if note != mend.note:
+            mends.write(work.context, msgspec.structs.replace(mend, note=note))
+        return
+    status = (said.data or {}).get("status", "SUCCEEDED")
+    if said.kind == "ABORTED" or status != "SUCCEEDED":
+        LOGGER.error("the snapshot of %s failed: %s %s", mend.tables, said.kind, status)
+        done(work, mend, {}, note=f"failed: the connector says {said.kind} {status}; nothing was changed")
+        return
+    tables = work.tables(mend)
+    if work.in_lake(mend, tables) and all(_reached(work.context, table) for table in tables):
+        mends.write(work.context, msgspec.structs.replace(mend, step="hold", note="snapshot read", holds=True))
+
+
+def hold(work: Work, mend: Mend) -> None:
+    """Wait for the marker's word that it claims nothing more."""
+    held = mends.held(work.context, mend.source)
+    if held is not None and mend.id in held.mends:
+        mends.write(work.context, msgspec.structs.replace(mend, step="compare"))
+
+
+def _said(work: Work, mend: Mend) -> _Notification | None:
+    """The connector's last word on this snapshot: the connector does one at a time, in the order of the signals."""
+    last = None
+    for value in work.read(work.context.names.notifications(mend.source), mend.offset):
+        each = msgspec.json.decode(value, type=_Notification)
+        tables = str((each.data or {}).get("data_collections", ""))
+        if each.aggregate_type == "Incremental Snapshot" and all(table in tables for table in mend.tables):
+            last = each
+    return last
+
+
+def _words(said: _Notification) -> str:
+    data = said.data or {}
+    rows = data.get("total_rows_scanned")
+    done_up_to = data.get("last_processed_key")
+    return said.kind.lower().replace("_", " ") + (
+        f", {rows} rows" if rows else f", up to key {done_up_to} of {data.get('maximum_key')}" if done_up_to else ""
+    )
+
+
+def _reached(context: Context, table: CapturedTable) -> bool:
+    """Whether the markers have passed every row of a snapshot that the lake has."""
+    path = state_at.changes_path(context, table)
+    with duckdb.connect() as connection:
+        query = f"SELECT max(position) FROM {scan(path, schema.changes(table))} WHERE op = 'r'"
+        newest: str | None = connection.execute(query).fetchall()[0][0]
+    return newest is None or newest <= reach.read(path).position
+
+
+def captured(context: Context, source: Source, name: str) -> CapturedTable:
+    """The table to read again. Raises UsageError when the source does not capture it."""
+    return state_at.captured(plans.read(context.layout.plan_file), name, source.name)
+
+
+def wait(context: Context, mend_id: str, tell: Callable[[str], None], seconds: float) -> Mend:
+    """Until the mend is finished; ``tell`` is given each new word on it. Raises SourceError when it takes too long."""
+    limit = time.monotonic() + seconds
+    last = ""
+    while True:
+        for mend in mends.finished(context):
+            if mend.id == mend_id:
+                return mend
+        for mend in mends.unfinished(context):
+            if mend.id == mend_id and (now := f"{mend.step} {mend.note}".strip()) != last:
+                last = now
+                tell(now)
+        if time.monotonic() > limit:
+            raise SourceError(
+                "source.resnapshot", f"{mend_id} is not finished after {seconds:.0f} s (last: {last}); it goes on",
+                hint="appliance source mends; appliance logs mender",
+            )  # fmt: skip
+        time.sleep(0.3)
+
+
+def notifications_end(context: Context, source: Source) -> int:
+    """Offset behind the connector's last notification. Raises KafkaException, ApplianceError."""
+    connector.ensure_topics(context, source)
+    reader = kafka.consumer(context, users.ADMINISTRATOR, f"{context.names.tenant}.{users.ADMINISTRATOR}.signal")
+    try:
+        place = TopicPartition(context.names.notifications(source.name), 0)
+        return reader.get_watermark_offsets(place, timeout=10)[1]
+    finally:
+        reader.close()
