@@ -152,7 +152,9 @@ class _Marker:
         name = f"truncate-{source}-{table}-{partition}-{offset}"
         if mends.known(self._context, name):
             return
-        _LOGGER.warning("table truncated; markers wait for its deletes", extra={"table": table, "position": at.position})
+        _LOGGER.warning(
+            "table truncated; markers wait for its deletes", extra={"table": table, "position": at.position}
+        )
         mends.write(
             self._context,
             Mend(

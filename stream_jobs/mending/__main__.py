@@ -9,6 +9,7 @@ import time
 
 import duckdb
 import psycopg
+import pymysql
 import redis as redis_client
 from confluent_kafka import KafkaException
 
@@ -20,13 +21,13 @@ from appliance.parts.base import Context
 from stream_jobs.mending import lost, mends, resnapshot, work
 from stream_jobs.mending.mends import Mend
 from stream_jobs.mending.work import NAME, Work
-from stream_jobs.source import record
 
 _STEP_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
 _LOGGER = logging.getLogger(NAME)
 _FAILURES = (
-    ApplianceError, KafkaException, duckdb.Error, psycopg.Error, redis_client.RedisError, OSError, BufferError,
+    ApplianceError, KafkaException, duckdb.Error, psycopg.Error, pymysql.Error, redis_client.RedisError, OSError,
+    BufferError,
 )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ class _Mender:
             case "lost", _:
                 lost.compare_all(self._work, mend)
             case "resnapshot", "signal":
-                resnapshot.signal(self._work, mend, record.registered(self._context, mend.source))
+                resnapshot.signal(self._work, mend)
             case "resnapshot", "snapshot":
                 resnapshot.snapshot(self._work, mend)
             case "resnapshot", "hold":

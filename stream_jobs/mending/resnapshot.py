@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import msgspec
+import pymysql
 from confluent_kafka import TopicPartition
 from psycopg import sql
 
@@ -28,7 +29,7 @@ from stream_jobs.mending import mends
 from stream_jobs.mending.mends import Mend
 from stream_jobs.mending.work import LOGGER, Work, done
 from stream_jobs.plan import CapturedTable
-from stream_jobs.source import connector, postgres_checks
+from stream_jobs.source import binlog_checks, connector, postgres_checks, record
 from stream_jobs.source.record import SCHEMA, Source
 
 
@@ -66,17 +67,25 @@ def begin(context: Context, source: Source, table: CapturedTable, offset: int, *
     return mend
 
 
-def statement(mend: Mend) -> str:
+def statement(mend: Mend, source: Source) -> str:
     """The SQL that asks the connector; a second time it does nothing."""
     data = json.dumps({"data-collections": list(mend.tables), "type": "incremental"})
-    template = "INSERT INTO {} (id, type, data) VALUES ({}, 'execute-snapshot', {}) ON CONFLICT (id) DO NOTHING"
-    signal = sql.Identifier(SCHEMA, "signal")
-    return sql.SQL(template).format(signal, sql.Literal(mend.id), sql.Literal(data)).as_string(None)
+    row = f"(id, type, data) VALUES ('{mend.id}', 'execute-snapshot', {{}})"
+    if source.address.kind == "postgresql":
+        template = sql.SQL("INSERT INTO {} " + row + " ON CONFLICT (id) DO NOTHING")
+        return template.format(sql.Identifier(SCHEMA, "signal"), sql.Literal(data)).as_string(None)
+    return f"INSERT IGNORE INTO {SCHEMA}.signal " + row.format(pymysql.converters.escape_string(data).join("''"))
 
 
-def signal(work: Work, mend: Mend, source: Source) -> None:
-    with postgres_checks.connect(work.context, source) as connection:
-        connection.execute(statement(mend).encode())
+def signal(work: Work, mend: Mend) -> None:
+    source = record.registered(work.context, mend.source)
+    ask = statement(mend, source)
+    if source.address.kind == "postgresql":
+        with postgres_checks.connect(work.context, source) as connection:
+            connection.execute(ask.encode())
+    else:
+        with binlog_checks.connect(work.context, source) as other, other.cursor() as cursor:
+            cursor.execute(ask)
     mends.write(work.context, msgspec.structs.replace(mend, step="snapshot"))
 
 

@@ -199,7 +199,7 @@ def _resnapshot(arguments: argparse.Namespace) -> int:
     end = resnapshot.notifications_end(context, source)
     mend = resnapshot.begin(context, source, table, end, signalled=arguments.print_sql)
     if arguments.print_sql:
-        script = f"{resnapshot.statement(mend)};"
+        script = f"{resnapshot.statement(mend, source)};"
         _print(arguments, {"mend": mend.id, "sql": script}, script)
         return 0
     tell = _teller(arguments)
