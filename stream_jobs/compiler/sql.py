@@ -284,6 +284,10 @@ def _problems(view: ViewShape) -> str:
     ]
     for name in dict.fromkeys((view.row_id, *view.join_keys, view.event_time)):
         row.append((f"{_field(name)} IS NULL", "change.null", f"column {name} is null or missing"))
+    for name in dict.fromkeys(column.name for column in view.columns):
+        present = text(f'"{name}":')
+        absent = f"{_field(name)} IS NULL AND POSITION({present} IN row_text) = 0"
+        row.append((absent, "change.no_column", f"there is no column {name} any more: it was dropped or renamed"))
     for name in dict.fromkeys((view.row_id, *view.join_keys, view.event_time, *(c.name for c in view.columns))):
         kind = view.declared[name]
         test = casts.unfit(kind, _field(name))

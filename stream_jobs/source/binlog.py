@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 import zlib
+from collections.abc import Sequence
 
 from appliance import position
 from appliance.clients import connect, kafka
 from appliance.parts.base import Context
 from appliance.records import ChangeSource
+from stream_jobs.plan import CapturedTable
 from stream_jobs.source import binlog_checks, binlog_sql
 from stream_jobs.source.check import Check
 from stream_jobs.source.former import highest
@@ -31,10 +33,12 @@ class Binlog:
     def qualified(self, address: Address, table: str) -> str:
         return table if "." in table else f"{address.database}.{table}"
 
-    def inspect(self, context: Context, source: Source) -> tuple[list[Check], list[Growth]]:
+    def inspect(
+        self, context: Context, source: Source, declared: Sequence[CapturedTable]
+    ) -> tuple[list[Check], list[Growth]]:
         """The log already holds whole rows: nothing but the heartbeat is written because of us."""
         with binlog_checks.connect(context, source) as connection:
-            checks = binlog_checks.check(connection, source)
+            checks = binlog_checks.check(connection, source, declared)
         return checks, [binlog_checks.heartbeat_growth(context)]
 
     def script(self, source: Source, password: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pymysql
@@ -11,8 +11,10 @@ from pymysql.constants import CLIENT
 
 from appliance.parts.base import Context
 from stream_jobs.errors import SourceError
+from stream_jobs.plan import CapturedTable
 from stream_jobs.source.binlog_sql import quoted
 from stream_jobs.source.check import Check, point, primary_key
+from stream_jobs.source.declared import Actual, compare
 from stream_jobs.source.record import SCHEMA, Source, Table
 from stream_jobs.source.wal import Growth
 
@@ -82,12 +84,13 @@ def _status(connection: Connection) -> str:
     return "SHOW MASTER STATUS" if old else "SHOW BINARY LOG STATUS"
 
 
-def check(connection: Connection, source: Source) -> list[Check]:
+def check(connection: Connection, source: Source, declared: Sequence[CapturedTable]) -> list[Check]:
     """Every point, in the order in which an administrator would mend them."""
     return [
         *_server(connection, source),
         *_user(connection, source),
         *(found for table in source.tables for found in _table(connection, source, table)),
+        *(found for table in declared for found in compare(table, actual(connection, table.table))),
         *_own_tables(connection),
     ]
 
@@ -172,19 +175,26 @@ def _table(connection: Connection, source: Source, table: Table) -> Iterator[Che
         f"engine of {table.name}", found[0][0], lambda engine: engine == "InnoDB",
         f"ALTER TABLE {table.name} ENGINE = InnoDB: another engine has no transactions",
     )  # fmt: skip
-    yield primary_key(
-        table.name,
-        [
-            column
-            for (column,) in rows(
-                connection,
-                "SELECT column_name FROM information_schema.statistics "
-                "WHERE table_schema = %s AND table_name = %s AND index_name = 'PRIMARY' ORDER BY seq_in_index",
-                schema, name,
-            )
-        ],
-    )  # fmt: skip
+    yield primary_key(table.name, actual(connection, table.name).key)
     yield _cascades(connection, table)
+
+
+def actual(connection: Connection, table: str) -> Actual:
+    """The table's columns and key."""
+    schema, _, name = table.partition(".")
+    where = "WHERE table_schema = %s AND table_name = %s"
+    columns = rows(
+        connection,
+        f"SELECT column_name, column_type FROM information_schema.columns {where} ORDER BY ordinal_position",
+        schema, name,
+    )  # fmt: skip
+    key = rows(
+        connection,
+        f"SELECT column_name FROM information_schema.statistics {where} AND index_name = 'PRIMARY' "
+        "ORDER BY seq_in_index",
+        schema, name,
+    )  # fmt: skip
+    return Actual(dict(columns), tuple(column for (column,) in key))
 
 
 def _cascades(connection: Connection, table: Table) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ def point(what: str, found: Any, good: Callable[[Any], bool], todo: str) -> Chec
     return Check(what, ok, str(found), "" if ok else todo)
 
 
-def primary_key(table: str, columns: list[str]) -> Check:
+def primary_key(table: str, columns: Sequence[str]) -> Check:
     """Whether a table has one, and what to do where it has none."""
     return point(
         f"primary key of {table}", ", ".join(columns) or "none", lambda found: found != "none",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from appliance.parts.base import Context
+from stream_jobs.plan import CapturedTable
 from stream_jobs.source.binlog import Binlog
 from stream_jobs.source.check import Check
 from stream_jobs.source.postgres import Postgres
@@ -18,8 +20,13 @@ class Database(Protocol):
     def qualified(self, address: Address, table: str) -> str:
         """``schema.table`` of a table that may be named without its schema."""
 
-    def inspect(self, context: Context, source: Source) -> tuple[list[Check], list[Growth]]:
-        """Every check, and the expected growth of the log. Raises SourceError when nobody lets us in."""
+    def inspect(
+        self, context: Context, source: Source, declared: Sequence[CapturedTable]
+    ) -> tuple[list[Check], list[Growth]]:
+        """Every check, and the expected growth of the log. declared: its tables as the applied features have them.
+
+        Raises SourceError when nobody lets us in.
+        """
 
     def script(self, source: Source, password: str) -> str:
         """What the administrator runs, each line with what it touches, and how to take it back."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from appliance.clients import connect
 from appliance.parts.base import Context
 from stream_jobs.errors import SourceError
+from stream_jobs.plan import CapturedTable
 from stream_jobs.source import postgres_checks, postgres_sql, wal
 from stream_jobs.source.check import Check
 from stream_jobs.source.former import highest
@@ -18,9 +21,11 @@ class Postgres:
     def qualified(self, address: Address, table: str) -> str:
         return table if "." in table else f"public.{table}"
 
-    def inspect(self, context: Context, source: Source) -> tuple[list[Check], list[Growth]]:
+    def inspect(
+        self, context: Context, source: Source, declared: Sequence[CapturedTable]
+    ) -> tuple[list[Check], list[Growth]]:
         with postgres_checks.connect(context, source) as connection:
-            checks = postgres_checks.check(connection, source)
+            checks = postgres_checks.check(connection, source, declared)
             good = all(each.ok for each in checks)
             return checks, wal.expected(context, connection, source) if good else []
 

@@ -5,14 +5,16 @@ Everything is asked as the connector's own role, so that what is found is what t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
 
 from appliance.parts.base import Context
 from stream_jobs.errors import SourceError
+from stream_jobs.plan import CapturedTable
 from stream_jobs.source.check import Check, point, primary_key
+from stream_jobs.source.declared import Actual, compare
 from stream_jobs.source.record import SCHEMA, Source, Table
 
 _OLDEST = 12
@@ -44,12 +46,13 @@ def now(context: Context, source: Source) -> int:
         return int(one(connection, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"))
 
 
-def check(connection: Connection, source: Source) -> list[Check]:
+def check(connection: Connection, source: Source, declared: Sequence[CapturedTable]) -> list[Check]:
     """Every point, in the order in which an administrator would mend them."""
     return [
         *_server(connection, source),
         *_role(connection, source),
         *(found for table in source.tables for found in _table(connection, source, table)),
+        *(found for table in declared for found in compare(table, actual(connection, table.table))),
         *_own_tables(connection),
         *_publication(connection, source),
     ]
@@ -108,21 +111,29 @@ def _table(connection: Connection, source: Source, table: Table) -> Iterator[Che
             "FROM pg_class WHERE oid = %s", oid),
         bool, f"GRANT USAGE ON SCHEMA … and SELECT ON TABLE {table.name} TO {role}",
     )  # fmt: skip
-    yield primary_key(
-        table.name,
-        [
-            column
-            for (column,) in connection.execute(
-                b"SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey) "
-                b"WHERE indrelid = %s AND indisprimary ORDER BY array_position(indkey::int2[], attnum)", (oid,)
-            ).fetchall()
-        ],
-    )  # fmt: skip
+    yield primary_key(table.name, actual(connection, table.name).key)
     identity = identity_of(connection, table.name)
     yield point(
         f"replica identity of {table.name}", identity, lambda found: found == "FULL" or not table.full_identity,
         f"ALTER TABLE {table.name} REPLICA IDENTITY FULL",
     )  # fmt: skip
+
+
+def actual(connection: Connection, table: str) -> Actual:
+    """The table's columns (a domain's as the type below it) and key."""
+    columns = connection.execute(
+        b"SELECT attname, format_type(CASE typtype WHEN 'd' THEN typbasetype ELSE atttypid END, "
+        b"CASE typtype WHEN 'd' THEN typtypmod ELSE atttypmod END) "
+        b"FROM pg_attribute JOIN pg_type t ON t.oid = atttypid "
+        b"WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (table,),
+    ).fetchall()
+    key = connection.execute(
+        b"SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey) "
+        b"WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY array_position(indkey::int2[], attnum)",
+        (table,),
+    ).fetchall()
+    return Actual(dict(columns), tuple(name for (name,) in key))
 
 
 def identity_of(connection: Connection, table: str) -> str:

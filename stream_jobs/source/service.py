@@ -10,7 +10,7 @@ from appliance.parts.base import Context
 from stream_jobs import plan
 from stream_jobs.errors import SourceError
 from stream_jobs.mending import mends
-from stream_jobs.source import administrator, connector, database, postgres_checks, record, snapshot, wal
+from stream_jobs.source import administrator, connector, database, postgres_checks, record, snapshot, unusable, wal
 from stream_jobs.source.check import Check
 from stream_jobs.source.record import Address, Source, Table
 
@@ -116,11 +116,11 @@ def _with_identities(context: Context, source: Source) -> Source:
 
 def check(context: Context, source: Source) -> Report:
     """Every check and the expected growth of the write-ahead log. Raises SourceError when nobody lets us in."""
-    return Report(source, *database.of(source).inspect(context, source))
+    return Report(source, *database.of(source).inspect(context, source, _planned(context, source.name)))
 
 
 def live(context: Context, report: Report) -> Report:
-    """The report with a check of the connector."""
+    """The report with checks of what runs: the connector, and what its readers could not use."""
     reason = connector.failure(context, report.source)
     state = Check(
         f"connector {connector.name(context, report.source)}", reason is None, reason or "running",
@@ -131,7 +131,7 @@ def live(context: Context, report: Report) -> Report:
         "log of changes", not open_mends, "; ".join(f"being mended: {each.reason}" for each in open_mends) or "whole",
         "" if not open_mends else "wait: features of this source stand still meanwhile; appliance source mends",
     )  # fmt: skip
-    return replace(report, checks=[*report.checks, state, mending])
+    return replace(report, checks=[*report.checks, state, mending, unusable.check(context, report.source)])
 
 
 def remove(context: Context, source: Source, tell: Callable[[str], None]) -> list[str]:

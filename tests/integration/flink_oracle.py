@@ -168,6 +168,10 @@ def broken(chance: random.Random, number: int, at: Place) -> Record:
     def dead(code: str, **changed: Any) -> Record:
         return Record(json.dumps(envelope("c", None, {**good, **changed}, at)).encode(), (), (code,))
 
+    def without(column: str) -> Record:
+        left = {name: value for name, value in good.items() if name != column}
+        return Record(json.dumps(envelope("c", None, left, at)).encode(), (), ("change.no_column",))
+
     after = edit(1, good, at, False)
     nowhere = {"ts_us": 1, "snapshot": "false", **chance.choice(NOWHERE)}
     no_position = {**envelope("c", None, good, at), "source": nowhere}
@@ -189,6 +193,9 @@ def broken(chance: random.Random, number: int, at: Place) -> Record:
             Record(json.dumps(no_position).encode(), (), ("change.no_position",)),
             Record(json.dumps(no_time).encode(), (), ("change.no_commit_time",)),
             Record(b'{"op":"m","position":"12","channel":"x/0","source":{"ts_us":5}}', (), ("marker.invalid",)),
+            Record(json.dumps(envelope("c", None, {**good, "unused": '"note":'}, at)).encode(), (after,)),
+            without("note"),
+            without("amount"),
             dead("change.null", customer=None),
             dead("change.null", at=None),
             dead("change.null", id=None),
