@@ -17,8 +17,8 @@ from stream_jobs.online import hbase_table
 from stream_jobs.plan import View
 
 _DECODER = msgspec.json.Decoder(Edit)
-_SCAN_ROWS = 20
-_SCAN_CELLS = 1000
+_SCAN_ROWS = 100
+_SCAN_CELLS = 200
 """Of one row in one answer: a row with more comes in several."""
 
 
