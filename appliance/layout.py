@@ -60,6 +60,11 @@ class Layout:
         return self.data / "lake"
 
     @property
+    def notices(self) -> Path:
+        """What an operator must know (``appliance.notices``)."""
+        return self.data / "notices"
+
+    @property
     def plan_file(self) -> Path:
         """The compiled plan (views, topics, SQL, services): written by the compiler, read by every process of ours."""
         return self.data / "plan" / "plan.json"

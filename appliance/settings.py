@@ -76,6 +76,17 @@ class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idempotency_hours: Positive = 24
 
 
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """interval_minutes: between two comparisons of served values with the stores; 0 for none on a schedule.
+
+    sample_rows: predictions compared each time. retention_days: of certificates without a difference.
+    """
+
+    interval_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
+    sample_rows: Positive = 1_000
+    retention_days: Positive = 90
+
+
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_days: Positive = 400
 
@@ -94,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cdc: Cdc = Cdc()
     lake: Lake = Lake()
     scoring: Scoring = Scoring()
+    parity: Parity = Parity()
     alerts: Alerts = Alerts()
     console: Console = Console()
 

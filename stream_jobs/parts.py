@@ -46,6 +46,14 @@ class HBaseWriter(OurProcess):
     needs = ("kafka", "redis", "hbase-thrift")
 
 
+class Parity(OurProcess):
+    """Compares values served with those of the stores, on a schedule."""
+
+    name = "parity"
+    module = "stream_jobs.parity"
+    needs = ("redis",)
+
+
 class LakeWriter(OurProcess):
     """CDC topics to the lake's change and state tables, predictions to the ledger."""
 

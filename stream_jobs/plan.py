@@ -171,3 +171,34 @@ def write(plan: Plan, path: Path) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_bytes(msgspec.json.format(msgspec.json.encode(plan), indent=1))
     temporary.rename(path)
+    for service in plan.services:
+        _remember(plan, service, path)
+
+
+class ServiceDefinition(msgspec.Struct, frozen=True):
+    """What a service's definition hash stood for. views: view → its definition hash."""
+
+    views: dict[str, str]
+    request_features: tuple[RequestFeature, ...]
+
+
+def definition(path: Path, definition_hash: str) -> ServiceDefinition | None:
+    """What the hash stood for in a plan once written to ``path``; None if it was in none of them."""
+    kept = _definition_file(path, definition_hash)
+    return msgspec.json.decode(kept.read_bytes(), type=ServiceDefinition) if kept.exists() else None
+
+
+def _definition_file(path: Path, definition_hash: str) -> Path:
+    return path.parent / "services" / f"{definition_hash}.json"
+
+
+def _remember(plan: Plan, service: Service, path: Path) -> None:
+    """Keep what the ledger's definition hashes mean, also when the plan has moved on."""
+    kept = _definition_file(path, service.definition_hash)
+    if kept.exists():
+        return
+    views = {name: plan.view(name).definition_hash for name in service.views}
+    kept.parent.mkdir(exist_ok=True)
+    temporary = kept.with_suffix(".new")
+    temporary.write_bytes(msgspec.json.encode(ServiceDefinition(views, service.request_features)))
+    temporary.rename(kept)

@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 
+import msgspec
+
 from appliance import context as contexts
-from appliance import lifecycle, registry
+from appliance import lifecycle, notices, registry
 from appliance.errors import UsageError
 from appliance.parts.base import Context, Part
 from appliance.status import PartStatus, all_ready, of_parts, table
@@ -27,7 +29,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     down.add_argument("parts", nargs="*", metavar="PART")
     _json(down, _down)
 
-    status = subparsers.add_parser("status", help="ask every part whether it really works; exit status 0 if all do")
+    status = subparsers.add_parser(
+        "status", help="ask every part whether it really works; exit status 0 if all do and there is no notice"
+    )
     status.add_argument("parts", nargs="*", metavar="PART")
     status.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="longest wait for an answer (5)")
     _json(status, _status)
@@ -113,17 +117,19 @@ def _status(arguments: argparse.Namespace) -> int:
     context = contexts.current()
     names = arguments.parts or registry.part_names()
     statuses = of_parts(context, {name: registry.part(name) for name in names}, arguments.timeout)
+    posted = notices.read(context.layout)
     if arguments.json:
         _print(
             {
                 "ready": all_ready(statuses),
                 "parts": [status.as_json() for status in statuses],
                 "memory_mib": _sum(statuses),
+                "notices": [msgspec.to_builtins(each) for each in posted],
             }
         )
     else:
-        sys.stdout.write(table(statuses))
-    return 0 if all_ready(statuses) else 1
+        sys.stdout.write(table(statuses) + notices.text(posted))
+    return 0 if all_ready(statuses) and not posted else 1
 
 
 def _sum(statuses: list[PartStatus]) -> dict[str, float]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from litestar import Request, get
 
-from appliance import registry, status
+from appliance import notices, registry, status
 from appliance.errors import ApplianceError
+from appliance.notices import Notice
 from appliance.parts.base import Context, Part
 from gateway.http.auth import Caller
 
@@ -39,6 +41,7 @@ WORDS = {
     "writer-redis": "writing of live features",
     "writer-hbase": "writing of the history of features",
     "writer-lake": "the archive of changes and predictions",
+    "parity": "the proof that features served are those of training",
     "keeper": "supervision of all parts",
     "scorer": "scoring of committed rows",
     "alerter": "filing of alerts",
@@ -58,7 +61,7 @@ class PartView(msgspec.Struct, frozen=True):
 
 
 class StatusView(msgspec.Struct, frozen=True):
-    """running: every part does its work. checked_at: Unix time, s; 0 before the first check has ended."""
+    """running: every part does its work and there is no notice. checked_at: Unix time, s; 0 before the first check."""
 
     running: bool
     sentence: str
@@ -66,11 +69,13 @@ class StatusView(msgspec.Struct, frozen=True):
     parts: list[PartView]
 
 
-def sentence(parts: list[PartView]) -> str:
-    """One sentence for a person."""
+def sentence(parts: list[PartView], posted: Sequence[Notice] = ()) -> str:
+    """One sentence for a person. posted: what an operator must know although every part works."""
     if not parts:
         return "The system is being checked."
     broken = [part.does for part in parts if not part.ready]
+    if not broken and posted:
+        return f"The system needs attention: {'; '.join(each.sentence for each in posted)}."
     if not broken:
         return "The system is running: every part does its work."
     if len(broken) > _MOST_NAMED:
@@ -114,7 +119,9 @@ class Watch:
             for one in status.of_parts(self._context, self._parts, _ANSWER_SECONDS)
         ]
         parts.sort(key=lambda part: (part.ready, part.name))
-        return StatusView(all(part.ready for part in parts), sentence(parts), int(time.time()), parts)
+        posted = notices.read(self._context.layout)
+        running = all(part.ready for part in parts) and not posted
+        return StatusView(running, sentence(parts, posted), int(time.time()), parts)
 
 
 @get("/v1/status", summary="Whether the system runs, part by part", tags=["console"])

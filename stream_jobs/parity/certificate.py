@@ -13,7 +13,6 @@ import msgspec
 import appliance
 import feature_repo
 import stream_jobs
-from appliance.parts.base import Context
 from stream_jobs.errors import ParityError
 from stream_jobs.parity import explain
 from stream_jobs.parity.explain import Explanation
@@ -104,10 +103,6 @@ def _digest(certificate: Certificate) -> str:
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
-def folder(context: Context) -> Path:
-    return context.layout.data / "parity"
-
-
 def keep(certificate: Certificate, root: Path) -> Path:
     """Write it below ``root``; returns its file."""
     at = datetime.fromisoformat(certificate.made_at).astimezone(UTC)
@@ -132,16 +127,6 @@ def read(path: Path) -> Certificate:
             hint=f"make it again: {certificate.command}",
         )  # fmt: skip
     return certificate
-
-
-def files(root: Path, view: str = "") -> list[Path]:
-    """Of all views, or of one (``view`` or ``view.v<N>``), the oldest first."""
-    found = [
-        path
-        for path in root.glob("*/*.json")
-        if not view or path.parent.name == view or path.parent.name.rpartition(".v")[0] == view
-    ]
-    return sorted(found, key=lambda path: path.name)
 
 
 def lines(certificate: Certificate) -> list[str]:

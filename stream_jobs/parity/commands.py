@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(context: Context, arguments: argparse.Namespace) -> int:
-    from stream_jobs.parity import certificate
+    from stream_jobs.parity import certificate, kept
     from stream_jobs.parity.ledger import Selection
     from stream_jobs.parity.service import compare
 
@@ -84,13 +84,13 @@ def _compare(context: Context, arguments: argparse.Namespace) -> int:
     command = _command(service.name, selection)
     say = _silent if arguments.json else _tell
     made = compare(context, plan, service, selection, command, arguments.wait, say)
-    root = arguments.out.absolute() if arguments.out else certificate.folder(context)
-    kept = [certificate.keep(each, root) for each in made]
+    root = arguments.out.absolute() if arguments.out else kept.folder(context)
+    files = [certificate.keep(each, root) for each in made]
     if arguments.json:
-        records = [{"file": str(path)} | msgspec.to_builtins(each) for path, each in zip(kept, made, strict=True)]
+        records = [{"file": str(path)} | msgspec.to_builtins(each) for path, each in zip(files, made, strict=True)]
         sys.stdout.write(json.dumps({"certificates": records}) + "\n")
     else:
-        for path, each in zip(kept, made, strict=True):
+        for path, each in zip(files, made, strict=True):
             sys.stdout.write("\n".join([*certificate.lines(each), f"  certificate: {path}"]) + "\n")
         sys.stdout.write(_sum(sum(each.rows_different for each in made), made[0].ledger_rows if made else 0, command))
     return 1 if any(each.rows_different for each in made) else 0
@@ -116,10 +116,10 @@ def _command(service: str, selection: Selection) -> str:
 
 
 def _list(context: Context, arguments: argparse.Namespace) -> int:
-    from stream_jobs.parity import certificate
+    from stream_jobs.parity import certificate, kept
 
-    root = arguments.out.absolute() if arguments.out else certificate.folder(context)
-    found = [(path, certificate.read(path)) for path in certificate.files(root, arguments.name)]
+    root = arguments.out.absolute() if arguments.out else kept.folder(context)
+    found = [(path, certificate.read(path)) for path in kept.files(root, arguments.name)]
     if arguments.json:
         records = [
             {
@@ -140,19 +140,19 @@ def _list(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _show(context: Context, arguments: argparse.Namespace) -> int:
-    from stream_jobs.parity import certificate
+    from stream_jobs.parity import certificate, kept
 
     if not arguments.name:
         raise UsageError("parity.show", "which certificate?", hint="appliance parity show VIEW[.vN]|FILE")
-    root = arguments.out.absolute() if arguments.out else certificate.folder(context)
+    root = arguments.out.absolute() if arguments.out else kept.folder(context)
     path = Path(arguments.name)
     if not path.is_file():
-        kept = certificate.files(root, arguments.name)
-        if not kept:
+        found = kept.files(root, arguments.name)
+        if not found:
             raise ParityError(
                 "parity.none", f"there is no certificate of {arguments.name!r} in {root}", hint="appliance parity list"
             )
-        path = kept[-1]
+        path = found[-1]
     one = certificate.read(path)
     if arguments.json:
         sys.stdout.write(json.dumps({"file": str(path)} | msgspec.to_builtins(one)) + "\n")

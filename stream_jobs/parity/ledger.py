@@ -158,7 +158,7 @@ def load(
 def _question(group: Group, row: Mapping[str, Any], service: Service, same_definition: bool) -> dict[str, Any] | str:
     """A row of ``_SCHEMA``, or why there is none."""
     if not same_definition:
-        return "made with another definition, which is not in the plan any more"
+        return "made with another definition than the plan now has"
     if missing := [name for name in group.features if name not in row["features"]]:
         return f"the ledger has no value of {', '.join(missing)}"
     view, cut, entity = group.view, "", None

@@ -14,6 +14,7 @@ import duckdb
 
 from appliance.parts.base import Context
 from appliance.records import Edit
+from stream_jobs import plan as plans
 from stream_jobs.errors import ParityError
 from stream_jobs.lake import schema
 from stream_jobs.lake.reading import Limits, connect, scan
@@ -55,9 +56,23 @@ class Legs:
     arrived: Callable[[View, str], None]
 
 
-def definition_is_current(service: Service) -> Callable[[str, Group], bool]:
-    """A service's hash holds those of its views, so an equal one says that nothing has changed since."""
-    return lambda made_with, group: made_with == service.definition_hash
+def same_definition(service: Service, plan_file: Path) -> Callable[[str, Group], bool]:
+    """Whether the predictions made under a service's definition hash had a group's present definition.
+
+    The service's hash changes with any of its views; those that did not change can still be compared.
+    """
+
+    def same(made_with: str, group: Group) -> bool:
+        if made_with == service.definition_hash:
+            return True
+        known = plans.definition(plan_file, made_with)
+        if known is None:
+            return False
+        if group.view is None:
+            return known.request_features == service.request_features
+        return known.views.get(group.view.name) == group.view.definition_hash
+
+    return same
 
 
 def prove(
@@ -76,7 +91,9 @@ def prove(
     ):
         wanted = groups(service, [plan.view(name) for name in service.views], Path(folder))
         ledger = scan(context.layout.lake / context.names.lake_ledger(service.name), schema.LEDGER)
-        total = load(connection, selection.sql(ledger), service, wanted, definition_is_current(service))
+        total = load(
+            connection, selection.sql(ledger), service, wanted, same_definition(service, context.layout.plan_file)
+        )
         say(f"{total:,} predictions of {service.name}")
         made = []
         for group in wanted:

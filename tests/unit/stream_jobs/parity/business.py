@@ -334,7 +334,8 @@ class World:
         received = [Received(view, _Message(), edit) for edit in due]  # type: ignore[arg-type]
         packed = RedisLog(None, NAMES, self._paths.online).pack(Batch(received))
         assert not packed.unusable, packed.unusable[0].error
-        for key, records in packed.logs.items():
+        for entity, records in packed.logs.get(view.edits_topic, {}).items():
+            key = NAMES.redis_edits(view.name, view.version, entity)
             stored[key] = stored.get(key, EMPTY) + b"".join(records)
 
     def _prediction(self, number: int, scored: Scored, stored: dict[str, bytes]) -> Prediction:
