@@ -218,6 +218,7 @@ def environment_of(context: Context, name: str, own: dict[str, str]) -> dict[str
         "HOME": str(layout.data),
         "PYTHONPATH": str(layout.code),
         "PYTHONUNBUFFERED": "1",
+        "NUMBA_CACHE_DIR": str(layout.run / "compiled"),
         launch.PROCESS: name,
         launch.MARK: str(layout.etc),
     }

@@ -124,10 +124,23 @@ class RowLayout:
     def tailed(self) -> bool:
         return not self.integer_ids or any(column.type == "string" for column in self.columns)
 
+    @property
+    def width(self) -> int:
+        """Bytes of a record's fixed part."""
+        return self._struct.size
+
+    @cached_property
+    def null_bytes(self) -> int:
+        return next(size for size in (1, 2, 4, 8) if len(self.columns) <= 8 * size)
+
+    def offset(self, column: int) -> int:
+        """Where the value of a column begins in a record."""
+        return struct.calcsize("<" + "".join(self._formats[: len(self._formats) - len(self.columns) + column]))
+
     @cached_property
     def _formats(self) -> list[str]:
         """struct formats of: tail length if there is one, sign, flags, nulls, position, times, row id, columns."""
-        nulls = next(code for code, bits in zip("BHIQ", (8, 16, 32, 64), strict=True) if len(self.columns) <= bits)
+        nulls = {1: "B", 2: "H", 4: "I", 8: "Q"}[self.null_bytes]
         tail = ["I"] if self.tailed else []
         row_id = "q" if self.integer_ids else "I"
         return [*tail, "b", "B", nulls, "Q", "Q", "q", "q", row_id, *(_FORMATS[c.type] for c in self.columns)]

@@ -3,8 +3,9 @@
     reader = OnlineReader(redis, names, plan, history)       # history: hbase_read.History or None
     vectors = reader.vectors(service, [RowInHand(as_of=…, row={…}, position=None), …])
     vectors[0].features["customer_payments:amount_mean_7d"].value
+    vectors.matrix(["customer_payments:amount_mean_7d", …])   # float64 [rows, features]
 
-A caller with an event loop of its own fetches the bytes itself:
+A caller that fetches the bytes itself:
 
     lookup = reader.lookup(service, rows)
     vectors = lookup.vectors(await async_redis.mget(lookup.keys))
@@ -19,17 +20,20 @@ view has reached it (``behind``) uses what is known to be complete, and the reco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
-from appliance import position as positions
+import numpy as np
+from numpy.typing import NDArray
+
 from appliance.names import Names
 from appliance.records import Edit, FeatureValue, Value
 from stream_jobs.online import reached as reached_positions
+from stream_jobs.online.answers import Answer, Answers, mget
 from stream_jobs.online.packed import RowLayout
 from stream_jobs.online.reached import Reached
-from stream_jobs.online.view_reader import Found, History, ViewReader, Want
+from stream_jobs.online.view_reader import History, Values, ViewReader, Wants, text
 from stream_jobs.plan import Plan, Service, View
 
 SEPARATOR = "\x1f"
@@ -57,57 +61,118 @@ class Vector:
     behind: bool
 
 
+class Vectors(Sequence[Vector]):
+    """The vectors of some rows, in their order, each made when it is asked for."""
+
+    def __init__(
+        self, views: Sequence[View], found: Mapping[str, tuple[Reached | None, Values]], own: Sequence[str | None]
+    ) -> None:
+        self._views, self._found, self._own = views, found, own
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    @overload
+    def __getitem__(self, row: int) -> Vector: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Vector]: ...
+    def __getitem__(self, row: int | slice) -> Vector | list[Vector]:
+        if isinstance(row, slice):
+            return [self[one] for one in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        features: dict[str, FeatureValue] = {}
+        for name, (_, values) in self._found.items():
+            for feature, value in values.of(row).items():
+                features[f"{name}:{feature}"] = value
+        reached = {name: one.position if one else "" for name, (one, _) in self._found.items()}
+        own = self._own[row]
+        behind = own is not None and any(position < own for position in reached.values())
+        return Vector(features, {name: values.cuts[row] for name, (_, values) in self._found.items()}, reached, behind)
+
+    def __iter__(self) -> Iterator[Vector]:
+        return (self[row] for row in range(len(self)))
+
+    def matrix(self, features: Sequence[str]) -> NDArray[np.float64]:
+        """float64 [rows, features] of "view:feature" names, NaN for null. Raises TypeError for a list of values."""
+        matrix = np.empty((len(self), len(features)))
+        places = {
+            f"{view.name}:{feature.name}": (view.name, place, feature.name)
+            for view in self._views
+            for place, feature in enumerate(view.features)
+        }
+        for column, name in enumerate(features):
+            view, place, feature = places[name]
+            matrix[:, column] = self._found[view][1].number(place, feature)
+        return matrix
+
+
 def entity_text(view: View, row: Mapping[str, Value]) -> str | None:
     """The Kafka and Redis key of a row's entity: join key values as text, joined by U+001F; None if one is null."""
+    if len(view.join_keys) == 1:
+        value = row.get(view.join_keys[0])
+        return value if value is None or type(value) is str else text(value)
     keys = [row.get(key) for key in view.join_keys]
-    return None if None in keys else SEPARATOR.join(_text(key) for key in keys)
-
-
-def _text(value: Value) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+    return None if None in keys else SEPARATOR.join(map(text, keys))
 
 
 class Lookup:
-    """One read: ``keys`` to MGET, in order, and what makes vectors of the answer."""
+    """One read: the keys to MGET, in order, and what makes values of the answer."""
 
-    def __init__(self, names: Names, readers: Sequence[ViewReader], wants: Mapping[str, Sequence[Want]]) -> None:
+    def __init__(self, names: Names, readers: Sequence[ViewReader], wants: Mapping[str, Wants]) -> None:
         self._readers, self._wants = readers, wants
-        places: dict[str, int] = {}
+        self._reached = [reached_positions.key(names, reader.view) for reader in readers]
+        self._texts, self._places, self._ends = list[Sequence[str]](), list[Sequence[int]](), list[int]()
+        end = len(readers)
         for reader in readers:
-            places.setdefault(reached_positions.key(names, reader.view), len(places))
-        self._entities: dict[str, list[int | None]] = {}
-        for reader in readers:
-            self._entities[reader.view.name] = [
-                None if want.entity is None else places.setdefault(reader.key(want.entity), len(places))
-                for want in wants[reader.view.name]
-            ]
-        self.keys = list(places)
+            entities = wants[reader.view.name].entities
+            texts: Sequence[str]
+            if None in (unique := dict.fromkeys(entities)) or len(unique) < len(entities):
+                unique.pop(None, None)
+                texts = [one for one in unique if one is not None]
+                at: dict[str | None, int] = {one: place for place, one in enumerate(texts, start=end)}
+                self._places.append([at.get(entity, -1) for entity in entities])
+            else:
+                texts = entities  # type: ignore[assignment]
+                self._places.append(range(end, end + len(texts)))
+            self._texts.append(texts)
+            end += len(texts)
+            self._ends.append(end)
 
-    def found(self, raw: Sequence[bytes | None]) -> dict[str, tuple[Reached | None, list[Found]]]:
-        """View → position reached and what each row finds. raw: the values of ``keys``, in their order."""
+    @property
+    def keys(self) -> list[str]:
+        """The keys to read."""
+        pairs = zip(self._readers, self._texts, strict=True)
+        return [*self._reached, *(reader.key_prefix + text for reader, texts in pairs for text in texts)]
+
+    @property
+    def count(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def command(self) -> bytes:
+        """MGET of the keys, packed."""
+        prefixes = (reader.key_prefix for reader in self._readers)
+        return mget(self.count, [("", self._reached), *zip(prefixes, self._texts, strict=True)])
+
+    def found(self, answer: Answer) -> dict[str, tuple[Reached | None, Values]]:
+        """View → position reached and what each row finds. answer: the values of ``keys``."""
         found = {}
         for place, reader in enumerate(self._readers):
+            answer.need(self._ends[place])
+            reached = reached_positions.decode(answer.value(place))
             name = reader.view.name
-            reached = reached_positions.decode(raw[place])
-            logs = [None if at is None else raw[at] for at in self._entities[name]]
-            found[name] = (reached, reader.find(self._wants[name], logs, reached))
+            found[name] = (reached, reader.find(self._wants[name], answer, self._places[place], reached))
         return found
 
-    def vectors(self, raw: Sequence[bytes | None]) -> list[Vector]:
+    def vectors(self, raw: Sequence[bytes | None]) -> Vectors:
         """A vector for each row. raw: the values of ``keys``, in their order."""
-        found = self.found(raw)
-        reached = {name: one.position if one else "" for name, (one, _) in found.items()}
-        vectors = []
-        for row, wants in enumerate(zip(*self._wants.values(), strict=True)):
-            features, cuts = {}, {}
-            for name, (_, rows) in found.items():
-                cuts[name] = rows[row].cut
-                for feature, value in rows[row].values.items():
-                    features[f"{name}:{feature}"] = value
-            own = wants[0].position
-            behind = own is not None and any(position < own for position in reached.values())
-            vectors.append(Vector(features, cuts, reached, behind))
-        return vectors
+        return self.made(Answer.of(raw))
+
+    def made(self, answer: Answer) -> Vectors:
+        """A vector for each row. answer: the values of ``keys``."""
+        wants = next(iter(self._wants.values()), Wants((), ()))
+        own = wants.positions or [None] * len(wants.entities)
+        return Vectors([reader.view for reader in self._readers], self.found(answer), own)
 
 
 class OnlineReader:
@@ -115,6 +180,7 @@ class OnlineReader:
 
     def __init__(self, redis: Any, names: Names, plan: Plan, history: History | None = None) -> None:
         self._redis, self._names, self._plan = redis, names, plan
+        self._answers = Answers(redis)
         self._views = {view.name: ViewReader(view, RowLayout.of(plan, view), names, history) for view in plan.views}
 
     def reached(self, service: Service) -> dict[str, Reached | None]:
@@ -127,20 +193,25 @@ class OnlineReader:
         return reached_positions.wait(self._redis, self._names, views, position, timeout_ms)
 
     def lookup(self, service: Service, rows: Sequence[RowInHand]) -> Lookup:
-        """The keys to read for rows of a service, and what makes vectors of them.
-
-        Raises EditError for a value of a row that does not fit its column.
-        """
+        """The keys to read for rows of a service, and what makes vectors of them."""
+        as_of, in_hand = [row.as_of for row in rows], [row.row for row in rows]
+        positions = [row.position for row in rows]
+        own = None if not any(positions) else positions
         wants = {}
         for name in service.views:
             view = self._views[name].view
-            wants[name] = [_want(view, row, name in service.row_views) for row in rows]
+            entities = [entity_text(view, row) for row in in_hand]
+            wants[name] = Wants(entities, as_of, own, in_hand if name in service.row_views else None)
         return Lookup(self._names, [self._views[name] for name in service.views], wants)
 
-    def vectors(self, service: Service, rows: Sequence[RowInHand]) -> list[Vector]:
-        """A vector for each row. Raises redis-py's errors when Redis does not answer, CutTooOldError as it says."""
+    def vectors(self, service: Service, rows: Sequence[RowInHand]) -> Vectors:
+        """A vector for each row.
+
+        Raises redis-py's errors when Redis does not answer, EditError for a value of a row that does not fit its
+        column, and CutTooOldError when neither the store nor a history holds what a read needs.
+        """
         lookup = self.lookup(service, rows)
-        return lookup.vectors(self._redis.mget(lookup.keys) if lookup.keys else [])
+        return self._answers.read(lookup.command, lookup.count, lookup.made) if lookup.count else lookup.vectors([])
 
     def values(self, view: str, entities: Sequence[str | None], as_of: int) -> list[dict[str, FeatureValue]]:
         """Feature → value of each entity of one view; as ``values_of``."""
@@ -153,28 +224,15 @@ class OnlineReader:
 
         entities: view → entity texts (see ``entity_text``). as_of: µs UTC. One MGET for all.
         """
-        wants = {view: [Want(entity, as_of) for entity in some] for view, some in entities.items()}
+        wants = {view: Wants(some, [as_of] * len(some)) for view, some in entities.items()}
         lookup = Lookup(self._names, [self._views[view] for view in entities], wants)
-        found = lookup.found(self._redis.mget(lookup.keys))
-        return {view: (reached, [one.values for one in rows]) for view, (reached, rows) in found.items()}
+        found = self._answers.read(lookup.command, lookup.count, lookup.found)
+        return {
+            view: (reached, [values.of(row) for row in range(len(entities[view]))])
+            for view, (reached, values) in found.items()
+        }
 
 
 def hand(view: View, row: RowInHand) -> Edit | None:
     """The row in hand as an edit of a view of its table; None when a join key is null."""
-    entity = entity_text(view, row.row)
-    if entity is None:
-        return None
-    row_id = row.row.get(view.row_id)
-    return Edit(
-        sign=1,
-        position=row.position or positions.LAST,
-        known_at=row.as_of,
-        entity=entity,
-        row_id="" if row_id is None else _text(row_id),
-        event_time=row.as_of,
-        columns={column.name: row.row.get(column.name) for column in view.columns},
-    )
-
-
-def _want(view: View, row: RowInHand, in_hand: bool) -> Want:
-    return Want(entity_text(view, row.row), row.as_of, row.position, hand(view, row) if in_hand else None)
+    return Wants([entity_text(view, row.row)], [row.as_of], [row.position], [row.row]).hand(view, 0)

@@ -1,10 +1,10 @@
-"""One view's part of a lookup: packed logs and rows in hand → feature values."""
+"""One view's part of a read: packed logs and rows in hand → feature values, by the kernel or in numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -13,14 +13,18 @@ from numpy.typing import NDArray
 from appliance import position as positions
 from appliance.clock import wall_us
 from appliance.names import Names
-from appliance.records import Edit, FeatureValue
-from stream_jobs.errors import CutTooOldError
+from appliance.records import Edit, FeatureValue, Value
+from stream_jobs.errors import CutTooOldError, EditError
+from stream_jobs.online.answers import Answer
+from stream_jobs.online.compiled import HAND_ROWS, Block, CompiledView, signed_halves
 from stream_jobs.online.packed import HEADER_BYTES, Decoded, Header, RowLayout, header, repeated
 from stream_jobs.online.reached import Reached
 from stream_jobs.plan import View
+from stream_jobs.windows import kernel
 from stream_jobs.windows.assemble import Windows, assemble
 from stream_jobs.windows.edits import halves
 from stream_jobs.windows.fold import fold, up_to
+from stream_jobs.windows.values import exact, row_number
 
 
 class History(Protocol):
@@ -31,24 +35,198 @@ class History(Protocol):
 
 
 @dataclass(frozen=True)
-class Want:
-    """What is wanted of a view for one row.
+class Wants:
+    """What is wanted of a view for G rows.
 
-    entity: None when a join key is null. position: the row's own, None if it has none yet. edit: the row in hand.
+    entities [G]: None when a join key is null. as_of [G]: µs. positions [G]: the rows' own, None for all when they have
+    none. rows [G]: the rows in hand, None when the view gets none.
     """
 
-    entity: str | None
-    as_of: int
-    position: str | None = None
-    edit: Edit | None = None
+    entities: Sequence[str | None]
+    as_of: Sequence[int]
+    positions: Sequence[str | None] | None = None
+    rows: Sequence[Mapping[str, Value]] | None = None
+
+    def hand(self, view: View, place: int) -> Edit | None:
+        """The row in hand as an edit; a row that has no id yet has none."""
+        entity = self.entities[place]
+        if self.rows is None or entity is None:
+            return None
+        row, as_of = self.rows[place], self.as_of[place]
+        row_id = row.get(view.row_id)
+        return Edit(
+            sign=1,
+            position=(self.positions[place] if self.positions else None) or positions.LAST,
+            known_at=as_of,
+            entity=entity,
+            row_id="" if row_id is None else text(row_id),
+            event_time=as_of,
+            columns={column.name: row.get(column.name) for column in view.columns},
+        )
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a view gives for one row. values: feature name → value. cut: the position cut it was read at."""
+def text(value: Value) -> str:
+    """A key's or an id's text."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
-    values: dict[str, FeatureValue]
-    cut: str
+
+class Values:
+    """What a view gives for G rows. cuts: the position cut each was read at."""
+
+    def __init__(
+        self,
+        block: Block | None,
+        others: Mapping[int, dict[str, FeatureValue]],
+        cuts: Sequence[str],
+        age_ms: int | None,
+    ) -> None:
+        self._block, self._others, self.cuts, self._age_ms = block, others, cuts, age_ms
+
+    def of(self, row: int) -> dict[str, FeatureValue]:
+        """Feature name → value of one row."""
+        if row in self._others or self._block is None:
+            return self._others[row]
+        return self._block.values(row, self._age_ms)
+
+    def number(self, feature: int, name: str) -> NDArray[np.float64] | list[Any]:
+        """[G] one feature as a model takes it, null is NaN. feature: its place in the view."""
+        if self._block is None:
+            return [_number(self._others[row][name].value) for row in range(len(self._others))]
+        numbers = self._block.number[:, feature]
+        for row, values in self._others.items():
+            numbers[row] = _number(values[name].value)
+        return numbers
+
+
+class ViewReader:
+    """Folds and assembles for one view. Makes no calls, except to ``history`` for reads in the past."""
+
+    def __init__(self, view: View, layout: RowLayout, names: Names, history: History | None) -> None:
+        self.view = view
+        self.key_prefix = names.redis_edits(view.name, view.version, "")
+        self._layout, self._history = layout, history
+        self._windows = Windows(view.columns, view.features)
+        self._compiled = CompiledView.of(layout, self._windows)
+
+    def find(self, wants: Wants, answer: Answer, places: Sequence[int], reached: Reached | None) -> Values:
+        """What each row finds. places [G]: where its entity's bytes are in the answer, -1 for nowhere.
+
+        Raises CutTooOldError when compaction took out what a read needs and there is no history to read it from, and
+        EditError for a value of a row in hand that does not fit its column.
+        """
+        at = reached.position if reached else positions.ZERO
+        age_ms = max(0, wall_us() - reached.known_at) // 1000 if reached else None
+        cuts = [at] * len(places)
+        if wants.positions is not None:
+            cuts = [at if own is None else min(at, own) for own in wants.positions]
+        block, rest = None, list(range(len(places)))
+        if self._compiled is not None:
+            block = self._compiled.compute(answer.raw, answer.spans, self._wants(wants, places, cuts))
+            rest = np.flatnonzero(block.status).tolist()
+        if not rest:
+            return Values(block, {}, cuts, age_ms)
+        raw = [None if places[row] < 0 else answer.value(places[row]) for row in rest]
+        found = self._in_numpy(wants, rest, raw, cuts, age_ms)
+        return Values(block, dict(zip(rest, found, strict=True)), cuts, age_ms)
+
+    def _wants(self, wants: Wants, places: Sequence[int], cuts: Sequence[str]) -> NDArray[np.int64]:
+        """``wants`` of ``kernel.compute``."""
+        table = np.empty((HAND_ROWS + len(self.view.columns), len(places)), np.int64)
+        table[0] = places
+        try:
+            table[1] = wants.as_of
+        except OverflowError:
+            raise EditError("edit.shape", f"as-of times are int64 µs, got {max(wants.as_of, key=abs)}") from None
+        if wants.positions is None:
+            table[2], table[3] = signed_halves(cuts[0]) if cuts else (0, 0)
+        else:
+            table[2:4] = np.array([signed_halves(cut) for cut in cuts], np.int64).T
+        table[4] = kernel.NO_HAND
+        if wants.rows is not None:
+            self._hands(wants, table)
+        return table
+
+    def _hands(self, wants: Wants, table: NDArray[np.int64]) -> None:
+        """Put the rows in hand into the kernel's table."""
+        rows = wants.rows or ()
+        with_hand = [entity is not None for entity in wants.entities]
+        given = [row.get(self.view.row_id) for row in rows]
+        ids = [
+            one
+            if type(one) is int and -(2**63) <= one < 2**63
+            else row_number(text(one))
+            if one not in (None, "")
+            else 0
+            for one, known in zip(given, with_hand, strict=True)
+        ]
+        table[4] = [
+            (kernel.NAMELESS_HAND if one in (None, "") else kernel.HAND) if known else kernel.NO_HAND
+            for one, known in zip(given, with_hand, strict=True)
+        ]
+        table[5] = ids
+        if wants.positions is None:
+            table[6], table[7] = signed_halves(positions.LAST)
+        else:
+            try:
+                table[6:8] = np.array([signed_halves(own or positions.LAST) for own in wants.positions], np.int64).T
+            except ValueError as error:
+                raise EditError("edit.position", str(error)) from None
+        nulls = [0] * len(rows)
+        for bit, column in enumerate(self.view.columns):
+            values: list[Any] = [
+                exact(column, row.get(column.name)) if known else None
+                for row, known in zip(rows, with_hand, strict=True)
+            ]
+            if None in values:
+                mark = 1 << bit if bit < 63 else -(1 << 63)
+                nulls = [null | mark if value is None else null for null, value in zip(nulls, values, strict=True)]
+                values = [0 if value is None else value for value in values]
+            table[HAND_ROWS + bit] = np.array(values, np.float64).view(np.int64) if column.type == "float64" else values
+        table[8] = nulls
+
+    def _in_numpy(
+        self, wants: Wants, rows: Sequence[int], raw: Sequence[bytes | None], cuts: Sequence[str], age_ms: int | None
+    ) -> list[dict[str, FeatureValue]]:
+        """The values of some of the rows. raw: their entities' bytes."""
+        cuts = [cuts[row] for row in rows]
+        hands = [wants.hand(self.view, row) for row in rows]
+        as_of = np.array([wants.as_of[row] for row in rows], np.int64)
+        logs = [self._log(wants.entities[row], *one) for row, *one in zip(rows, as_of.tolist(), raw, cuts, strict=True)]
+        records = [self._hand(hand) if hand else b"" for hand in hands]
+        decoded = self._layout.decode([log.records + hand for log, hand in zip(logs, records, strict=True)])
+        considered, in_hand, seen = _considered(decoded, hands, cuts, [log.header for log in logs])
+        live = np.union1d(fold(decoded.batch, decoded.group, considered), in_hand)
+        columns = assemble(self._windows, decoded.batch, decoded.group, live, as_of)
+        by_row = zip(*columns.values(), strict=True) if columns else iter(() for _ in rows)
+        return [
+            {
+                name: FeatureValue(value, ("null" if value is None else "present") if known else "missing", age_ms)
+                for name, value in zip(columns, values, strict=True)
+            }
+            for values, known in zip(by_row, seen, strict=True)
+        ]
+
+    def _hand(self, edit: Edit) -> bytes:
+        """The row in hand as a record. One that has no id yet is given any: it takes no stored row's place."""
+        nameless = not edit.row_id and self._layout.integer_ids
+        return self._layout.encode(msgspec.structs.replace(edit, row_id="0") if nameless else edit)
+
+    def _log(self, entity: str | None, as_of: int, raw: bytes | None, cut: str) -> _Log:
+        if raw is None or entity is None:
+            return _Log(Header(), b"")
+        head = header(raw)
+        if not head.compacted or head.exact_at(halves(cut), as_of - self._windows.longest_us):
+            return _Log(head, raw[HEADER_BYTES:])
+        if self._history is None:
+            raise CutTooOldError(
+                "online.cut_too_old",
+                f"view {self.view.name!r}: a read at position {cut} as of {as_of} µs needs edits that were folded "
+                f"up to {head.folded_to[0]:016x}{head.folded_to[1]:016x} or removed up to {head.removed_to} µs",
+                context={"view": self.view.name, "cut": cut, "as_of": as_of},
+                hint="give the reader a history (HBase), or read at a later cut",
+            )
+        edits = self._history.edits(self.view, entity, cut)
+        return _Log(Header(), b"".join(map(self._layout.encode, edits)))
 
 
 @dataclass(frozen=True)
@@ -57,90 +235,27 @@ class _Log:
     records: bytes
 
 
-class ViewReader:
-    """Decodes, folds and assembles for one view. Makes no calls, except to ``history`` for reads in the past."""
-
-    def __init__(self, view: View, layout: RowLayout, names: Names, history: History | None) -> None:
-        self.view = view
-        self._layout, self._names, self._history = layout, names, history
-        self._windows = Windows(view.columns, view.features)
-
-    def key(self, entity: str) -> str:
-        return self._names.redis_edits(self.view.name, self.view.version, entity)
-
-    def find(self, wants: Sequence[Want], raw: Sequence[bytes | None], reached: Reached | None) -> list[Found]:
-        """What each row finds. raw: its entity's bytes, [len(wants)], None where the store has none.
-
-        Raises CutTooOldError when compaction took out what a read needs and there is no history to read it from.
-        """
-        at = reached.position if reached else positions.ZERO
-        cuts = [at if want.position is None else min(at, want.position) for want in wants]
-        logs = [self._log(*one) for one in zip(wants, raw, cuts, strict=True)]
-        hands = [self._hand(want.edit) if want.edit else b"" for want in wants]
-        decoded = self._layout.decode([log.records + hand for log, hand in zip(logs, hands, strict=True)])
-        considered, seen = _considered(decoded, wants, cuts, [log.header for log in logs])
-        live = fold(decoded.batch, decoded.group, considered)
-        as_of = np.array([want.as_of for want in wants], np.int64)
-        columns = assemble(self._windows, decoded.batch, decoded.group, live, as_of)
-        age_ms = max(0, wall_us() - reached.known_at) // 1000 if reached else None
-        rows = zip(*columns.values(), strict=True) if columns else iter(() for _ in wants)
-        return [
-            Found(
-                {
-                    name: FeatureValue(value, "null" if value is None else "present", age_ms)
-                    if known
-                    else FeatureValue(value, "missing", age_ms)
-                    for name, value in zip(columns, values, strict=True)
-                },
-                cut,
-            )
-            for values, known, cut in zip(rows, seen, cuts, strict=True)
-        ]
-
-    def _hand(self, edit: Edit) -> bytes:
-        """The row in hand as a record. One that has no id yet is given any: see ``_considered``."""
-        nameless = not edit.row_id and self._layout.integer_ids
-        return self._layout.encode(msgspec.structs.replace(edit, row_id="0") if nameless else edit)
-
-    def _log(self, want: Want, raw: bytes | None, cut: str) -> _Log:
-        if raw is None or want.entity is None:
-            return _Log(Header(), b"")
-        head = header(raw)
-        if not head.compacted or head.exact_at(halves(cut), want.as_of - self._windows.longest_us):
-            return _Log(head, raw[HEADER_BYTES:])
-        if self._history is None:
-            raise CutTooOldError(
-                "online.cut_too_old",
-                f"view {self.view.name!r}: a read at position {cut} as of {want.as_of} µs needs edits that were folded "
-                f"up to {head.folded_to[0]:016x}{head.folded_to[1]:016x} or removed up to {head.removed_to} µs",
-                context={"view": self.view.name, "cut": cut, "as_of": want.as_of},
-                hint="give the reader a history (HBase), or read at a later cut",
-            )
-        edits = self._history.edits(self.view, want.entity, cut)
-        return _Log(Header(), b"".join(map(self._layout.encode, edits)))
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _considered(
-    decoded: Decoded, wants: Sequence[Want], cuts: Sequence[str], headers: Sequence[Header]
-) -> tuple[NDArray[np.bool_], list[bool]]:
-    """[n] bool: which records may give a row its state; and per log whether its entity was ever seen.
-
-    The row in hand, the last record of its log, always counts; stored edits of a row with its id never do.
+    decoded: Decoded, hands: Sequence[Edit | None], cuts: Sequence[str], headers: Sequence[Header]
+) -> tuple[NDArray[np.bool_], NDArray[np.intp], list[bool]]:
+    """[n] bool: which stored records may give a row its state; the rows in hand, each the last record of its log; and
+    per log whether its entity was ever seen. Stored edits of a row with the id of the one in hand never count.
     """
     batch, group = decoded.batch, decoded.group
     cut = np.array([halves(position) for position in cuts], np.uint64).reshape(-1, 2)
     considered = up_to(batch, cut[group, 0], cut[group, 1])
     considered &= ~repeated(decoded, headers)
-    ends = np.cumsum(np.bincount(group, minlength=len(wants)))
-    in_hand = [index for index, want in enumerate(wants) if want.edit is not None]
-    if in_hand:
-        last = ends[in_hand] - 1
-        ids, with_id = np.zeros(len(wants), np.int64), np.zeros(len(wants), np.bool_)
-        ids[in_hand] = batch.row_id[last]
-        with_id[in_hand] = [bool(wants[index].edit.row_id) for index in in_hand]  # type: ignore[union-attr]
-        considered &= ~((batch.row_id == ids[group]) & with_id[group])
-        considered[last] = False
-    counts = np.bincount(group[considered], minlength=len(wants)).tolist()
-    if in_hand:
-        considered[last] = True
-    return considered, [count > 0 or head.removed > 0 for count, head in zip(counts, headers, strict=True)]
+    ends = np.cumsum(np.bincount(group, minlength=len(hands)))
+    in_hand = np.array([index for index, hand in enumerate(hands) if hand is not None], np.intp)
+    last = ends[in_hand] - 1
+    ids, with_id = np.zeros(len(hands), np.int64), np.zeros(len(hands), np.bool_)
+    ids[in_hand] = batch.row_id[last]
+    with_id[in_hand] = [bool(hand.row_id) for hand in hands if hand is not None]
+    considered &= ~((batch.row_id == ids[group]) & with_id[group])
+    considered[last] = False
+    counts = np.bincount(group[considered], minlength=len(hands)).tolist()
+    return considered, last, [count > 0 or head.removed > 0 for count, head in zip(counts, headers, strict=True)]

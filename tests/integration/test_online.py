@@ -20,13 +20,14 @@ from stream_jobs import plan as plans
 from stream_jobs.errors import OnlineStoreError
 from stream_jobs.feature_store import feature_store
 from stream_jobs.online import reached as reached_positions
+from stream_jobs.online.answers import Answer
 from stream_jobs.online.edits_topic import Batch, Received
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.online.packed import EMPTY, HEADER_BYTES, RowLayout, header
 from stream_jobs.online.reader import OnlineReader
 from stream_jobs.online.redis_log import RedisLog, forget
 from stream_jobs.online.sweep import Sweep
-from stream_jobs.online.view_reader import ViewReader, Want
+from stream_jobs.online.view_reader import ViewReader, Wants
 from stream_jobs.plan import Plan, View
 
 pytestmark = pytest.mark.integration
@@ -65,14 +66,14 @@ def test_redis_and_hbase_give_the_same_values(live: Context, plan: Plan, redis: 
         edits = history.edits_of(view, chosen, reached.position)
         chosen = [entity for entity in chosen if entity in edits]
         assert chosen, f"HBase knows none of the entities of {view.name}"
-        wants = [Want(entity, max(edit.event_time for edit in edits[entity])) for entity in chosen]
-        stored = redis.mget([reader.key(entity) for entity in chosen])
+        wants = Wants(chosen, [max(edit.event_time for edit in edits[entity]) for entity in chosen])
+        stored = redis.mget([reader.key_prefix + entity for entity in chosen])
         past = [EMPTY + b"".join(map(layout.encode, edits[entity])) for entity in chosen]
-        online = [found.values for found in reader.find(wants, stored, reached)]
-        known = [found.values for found in reader.find(wants, past, reached)]
+        rows = range(len(chosen))
+        found = [reader.find(wants, Answer.of(raw), rows, reached) for raw in (stored, past)]
         plain = [
-            [{name: (value.value, value.status) for name, value in values.items()} for values in one]
-            for one in (online, known)
+            [{name: (value.value, value.status) for name, value in one.of(row).items()} for row in rows]
+            for one in found
         ]
         assert plain[0] == plain[1]
 

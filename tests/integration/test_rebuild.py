@@ -25,10 +25,11 @@ from appliance.supervisor import Supervisor
 from stream_jobs import plan as plans
 from stream_jobs.online import hbase_table
 from stream_jobs.online import reached as reached_positions
+from stream_jobs.online.answers import Answer
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.online.packed import EMPTY, HEADER_BYTES, RowLayout
 from stream_jobs.online.redis_log import rebuild_field, state_key
-from stream_jobs.online.view_reader import ViewReader, Want
+from stream_jobs.online.view_reader import ViewReader, Wants
 from stream_jobs.plan import Plan, View
 from stream_jobs.rebuild import from_lake, held
 from stream_jobs.rebuild.hbase import HBaseRebuild
@@ -117,9 +118,10 @@ class World:
 
     def values(self, logs: dict[str, bytes | None], cut: str) -> list[Any]:
         """Each entity's values at a cut, as of its own last row then: a list of {feature: (value, status)}."""
-        wants = [Want(entity, self.as_of[entity], cut) for entity in logs]
-        found = self.reader.find(wants, list(logs.values()), reached_positions.Reached(cut, 0))
-        return [{name: (v.value, v.status) for name, v in one.values.items()} for one in found]
+        rows = range(len(logs))
+        wants = Wants(list(logs), [self.as_of[entity] for entity in logs], [cut] * len(logs))
+        found = self.reader.find(wants, Answer.of(list(logs.values())), rows, reached_positions.Reached(cut, 0))
+        return [{name: (v.value, v.status) for name, v in found.of(row).items()} for row in rows]
 
     def expect(self, cut: str) -> None:
         """Note what every read at this cut must give, by the algebra over the lake."""
@@ -136,7 +138,7 @@ class World:
 
     def wrong(self, entities: list[str]) -> list[str]:
         """Entities that Redis answers otherwise than expected, all read at one moment."""
-        raw = self.redis.mget([self.reader.key(entity) for entity in entities])
+        raw = self.redis.mget([self.reader.key_prefix + entity for entity in entities])
         values = self.values(dict(zip(entities, raw, strict=True)), self.cut)
         return [entity for entity, one in zip(entities, values, strict=True) if one != self.expected[entity]]
 

@@ -12,11 +12,12 @@ from appliance.names import Names
 from appliance.records import Edit
 from stream_jobs.errors import CutTooOldError
 from stream_jobs.online import reached as reached_positions
+from stream_jobs.online.answers import Answer
 from stream_jobs.online.compact import compact
 from stream_jobs.online.packed import EMPTY, HEADER_BYTES, RowLayout, header
 from stream_jobs.online.reached import Reached
 from stream_jobs.online.reader import Lookup, OnlineReader, RowInHand
-from stream_jobs.online.view_reader import ViewReader, Want
+from stream_jobs.online.view_reader import ViewReader, Wants
 from stream_jobs.plan import CapturedTable, Column, Plan, Policy, Service, View
 from stream_jobs.windows.edits import halves
 from tests.unit.stream_jobs.windows import brute_force
@@ -59,9 +60,13 @@ def check(values: dict, log: list[Edit], cut: str, as_of: int, hand: Edit | None
         assert same(got, wanted, feature.function), (feature, got, wanted)
 
 
-def read(want: Want, raw: bytes | None, cut: str, history: EveryEdit | None = None) -> dict:
-    (found,) = ViewReader(VIEW, LAYOUT, NAMES, history).find([want], [raw], Reached(cut, 0))
-    return found.values
+def read(
+    raw: bytes | None, cut: str, as_of: int, history: EveryEdit | None = None, hand: dict | None = None, own: str = ""
+) -> dict:
+    """Feature → value of one entity. hand, own: the row in hand and its position."""
+    wants = Wants(["a"], [as_of], [own] if own else None, None if hand is None else [hand])
+    reader = ViewReader(VIEW, LAYOUT, NAMES, history)
+    return reader.find(wants, Answer.of([raw]), [0], Reached(cut, 0)).of(0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,7 +76,7 @@ def test_rows_in_hand(history, cut, as_of, row_id, columns, own):
     log = history["a"]
     position = None if own is None else f"{own:032x}"
     hand = Edit(1, position or "f" * 32, 0, "a", row_id, as_of, False, columns)
-    values = read(Want("a", as_of, position, hand), packed(log), cut)
+    values = read(packed(log), cut, as_of, None, {"who": "a", "id": row_id, **columns}, position or "")
     check(values, log, min(cut, position or cut), as_of, hand)
 
 
@@ -87,12 +92,12 @@ def test_compaction_changes_no_read_it_answers(history, fold_to, cut, as_of, rem
     for raw in (small + b"".join(map(LAYOUT.encode, appended)), again):
         answers = cut >= fold_to and as_of - LONGEST >= remove_to
         if answers or not header(raw).compacted:
-            check(read(Want("a", as_of), raw, cut), log, cut, as_of)
+            check(read(raw, cut, as_of), log, cut, as_of)
         else:
             with pytest.raises(CutTooOldError):
-                read(Want("a", as_of), raw, cut)
+                read(raw, cut, as_of)
             everything = EveryEdit(log)
-            check(read(Want("a", as_of), raw, cut, everything), log, cut, as_of)
+            check(read(raw, cut, as_of, everything), log, cut, as_of)
             assert everything.asked == 1
 
 
@@ -116,8 +121,8 @@ def test_compaction_takes_out_what_it_should():
 def test_an_entity_stays_known_when_its_rows_are_gone():
     columns = dict.fromkeys((c.name for c in COLUMNS), None)
     raw = compact(LAYOUT, packed([Edit(1, f"{1:032x}", 0, "a", "1", 1, False, columns)]), (0, 5), 10)
-    assert read(Want("a", 100), raw, f"{5:032x}")[FEATURES[0].name].status == "present"
-    assert read(Want("a", 100), None, f"{5:032x}")[FEATURES[0].name].status == "missing"
+    assert read(raw, f"{5:032x}", 100)[FEATURES[0].name].status == "present"
+    assert read(None, f"{5:032x}", 100)[FEATURES[0].name].status == "missing"
 
 
 def _lookup(rows: list[RowInHand], store: dict[str, bytes]) -> list:
