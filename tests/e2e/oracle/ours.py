@@ -125,6 +125,7 @@ def clear(context: Context) -> None:
             command(context, "source", "remove", source["name"])
     if _BEGIN in (text := path.read_text()):
         path.write_text(text.partition(_BEGIN)[0])
+    if any(view.name.startswith(PREFIX) for view in plans.read(context.layout.plan_file).views):
         command(context, "features", "apply")
     with postgres.sample(context, role="postgres") as connection:
         left = connection.execute(b"SELECT datname FROM pg_database WHERE datname LIKE 'oracle\\_%'").fetchall()
