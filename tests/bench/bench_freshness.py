@@ -50,8 +50,8 @@ def committed(context: Context, begins: list[TopicPartition], ends: list[TopicPa
     found = []
     while left:
         for message in reader.consume(5_000, 1.0):
-            if message.error() is None and (seen := decode(message.value())) is not None and not seen[1]:
-                found.append((seen[0].position, seen[0].known_at))
+            if message.error() is None and (seen := decode(message.value())) is not None:
+                found += [(seen.point.position, seen.point.known_at)] if seen.kind != "marker" else []
         for place in reader.position([TopicPartition(*channel) for channel in left]):
             if place.offset >= left[place.topic, place.partition]:
                 del left[place.topic, place.partition]
