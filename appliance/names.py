@@ -69,9 +69,9 @@ class Names:
         """Redis key of the position a view has reached online."""
         return f"{self.tenant}:reached:{view}.v{version}"
 
-    def hbase_reached(self, view: str, version: int) -> str:
-        """Redis key of the position that a view's table in HBase has reached."""
-        return f"{self.tenant}:reached-hbase:{view}.v{version}"
+    def hbase_progress(self) -> str:
+        """Redis key of how far ``writer-hbase`` is."""
+        return f"{self.tenant}:writer-hbase:progress"
 
     def redis_rebuild_lease(self, rebuild: str) -> str:
         """Redis key that lives while a rebuild does."""

@@ -79,20 +79,25 @@ class Edit(msgspec.Struct, frozen=True):
 class FeatureValue(msgspec.Struct, frozen=True, gc=False):
     """A feature as served.
 
-    value: a list for the last n values. status: present, missing (entity never seen: the value is an empty window's) or
-    null. age_ms: of the position reached, null for request features.
+    value: a list for the last n values. status: present, null, missing (entity never seen: the value is an empty
+    window's) or stale (present or null, but the position reached is older than the view's ttl). age_ms: of the position
+    reached, null for request features.
     """
 
     value: Value | list[Value]
-    status: Literal["present", "missing", "null"]
+    status: Literal["present", "missing", "null", "stale"]
     age_ms: int | None = None
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A scoring request on Kafka. Its row's fields are those the service's plan names."""
+    """A scoring request on Kafka. Its row's fields are those the service's plan names.
+
+    max_staleness_ms: how old the features may be; an older view makes a dead letter of it. Null: any age.
+    """
 
     request_id: str
     row: dict[str, Value]
+    max_staleness_ms: int | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True):

@@ -111,6 +111,12 @@ class UnusableRowError(GatewayError):
     status = 422
 
 
+class StaleError(UnusableRowError):
+    """The features are older than the request accepts; ``context.retry_after_s`` says when to try again."""
+
+    status = 503
+
+
 class RequestTimeoutError(GatewayError):
     """The answer was not there in time."""
 

@@ -46,6 +46,7 @@ class View(msgspec.Struct, frozen=True):
     source_topic: the captured table's topic. join_keys: columns that name the entity, in order.
     row_id: the table's primary key column. event_time: its time column. columns: those an edit carries.
     sql: the Flink SQL script that makes edits of changes. definition_hash: SHA-256 of the canonical definition.
+    ttl_ms: how old the position reached may be before a value counts as stale; None for any age.
     """
 
     name: str
@@ -62,6 +63,7 @@ class View(msgspec.Struct, frozen=True):
     features: tuple[WindowFeature, ...]
     sql: str
     definition_hash: str
+    ttl_ms: int | None = None
 
 
 class RequestFeature(msgspec.Struct, frozen=True):

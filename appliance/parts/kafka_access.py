@@ -71,11 +71,13 @@ def _rights(tenant: str) -> dict[str, _Rights]:
         "marker": _Rights(reads=(cdc,), writes=(cdc,)),
         "mender": _Rights(reads=(cdc, f"{tenant}.connect.notifications."), writes=(cdc,)),
         "writer-redis": _Rights(sees=(cdc,), reads=(edits,)),
-        "writer-hbase": _Rights(reads=(edits,)),
+        "writer-hbase": _Rights(sees=(cdc,), reads=(edits,)),
         "writer-lake": _Rights(reads=(cdc, predictions, feedback)),
         "scorer": _Rights(reads=(cdc, requests), writes=(predictions, alerts)),
         "alerter": _Rights(reads=(alerts, predictions)),
-        "gateway": _Rights(reads=(predictions, alerts), writes=(predictions, alerts, requests, feedback)),
+        "gateway": _Rights(
+            sees=(cdc, edits), reads=(predictions, alerts), writes=(predictions, alerts, requests, feedback)
+        ),
     }
 
 

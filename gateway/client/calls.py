@@ -56,9 +56,13 @@ class Call(Generic[Answer]):
         raise _refusal(response)
 
 
-def predict(service: str, rows: Sequence[Row], request_id: str | None) -> Call[PredictAnswer]:
+def predict(
+    service: str, rows: Sequence[Row], request_id: str | None, max_staleness_ms: int | None = None
+) -> Call[PredictAnswer]:
     """Without a request id, one is made up, so that sending again never scores twice."""
-    body = {"request_id": request_id or str(uuid.uuid4()), "rows": [_plain(row) for row in rows]}
+    body: dict[str, Any] = {"request_id": request_id or str(uuid.uuid4()), "rows": [_plain(row) for row in rows]}
+    if max_staleness_ms is not None:
+        body["max_staleness_ms"] = max_staleness_ms
     return Call("POST", f"/v1/services/{service}/predict", PredictAnswer, {}, msgspec.json.encode(body))
 
 

@@ -35,9 +35,19 @@ class Client:
         self._http = httpx.Client(base_url=base_url, headers=_headers(app_id, token), timeout=timeout_s)
         self._retries = retries
 
-    def predict(self, service: str, rows: Sequence[Row], *, request_id: str | None = None) -> PredictAnswer:
-        """Score rows; ``answer.predictions`` has one for each, in order. The same request id gets the same answer."""
-        return self._send(calls.predict(service, rows, request_id))
+    def predict(
+        self,
+        service: str,
+        rows: Sequence[Row],
+        *,
+        request_id: str | None = None,
+        max_staleness_ms: int | None = None,
+    ) -> PredictAnswer:
+        """Score rows; ``answer.predictions`` has one for each, in order. The same request id gets the same answer.
+
+        max_staleness_ms: how old the features may be; with older ones the API refuses (``features.stale``).
+        """
+        return self._send(calls.predict(service, rows, request_id, max_staleness_ms))
 
     def services(self) -> list[ServiceView]:
         """The services this app may use: the fields of their rows, their features, their thresholds."""
@@ -81,9 +91,16 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(app_id, token), timeout=timeout_s)
         self._retries = retries
 
-    async def predict(self, service: str, rows: Sequence[Row], *, request_id: str | None = None) -> PredictAnswer:
+    async def predict(
+        self,
+        service: str,
+        rows: Sequence[Row],
+        *,
+        request_id: str | None = None,
+        max_staleness_ms: int | None = None,
+    ) -> PredictAnswer:
         """As ``Client.predict``."""
-        return await self._send(calls.predict(service, rows, request_id))
+        return await self._send(calls.predict(service, rows, request_id, max_staleness_ms))
 
     async def services(self) -> list[ServiceView]:
         """As ``Client.services``."""

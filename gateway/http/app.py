@@ -25,7 +25,7 @@ from gateway.apps import Apps
 from gateway.console import pages
 from gateway.console.sessions import Sessions
 from gateway.counts import Counts
-from gateway.http import alerts, docs, predict, problems, services, status
+from gateway.http import alerts, docs, freshness, predict, problems, services, status
 from gateway.http.auth import Authentication
 from gateway.http.liveness import Liveness
 from gateway.http.publisher import Publisher
@@ -73,12 +73,16 @@ def build(context: Context) -> Litestar:
     desk = alerts.AlertDesk(opensearch.connect(context, USER, _SEARCH_SECONDS), names)
     watch = status.Watch(context)
     liveness = Liveness(context, USER, store)
+    seer = kafka.consumer(context, USER, f"{names.tenant}.{USER}.freshness")
+    freshness_watch = freshness.FreshnessWatch(context, serving, store, seer)
     sessions = Sessions(store, Keys(names.tenant), settings.console.session_hours)
     console = pages.Console(context, sessions)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        threads = [threading.Thread(target=run, daemon=True) for run in (serving.watch, liveness.run)]
+        threads = [
+            threading.Thread(target=run, daemon=True) for run in (serving.watch, liveness.run, freshness_watch.run)
+        ]
         for thread in threads:
             thread.start()
         watch.start()
@@ -86,6 +90,7 @@ def build(context: Context) -> Litestar:
         yield
         serving.close()
         liveness.close()
+        freshness_watch.close()
         watch.close()
         predictor.close()
         publisher.close()
@@ -102,6 +107,8 @@ def build(context: Context) -> Litestar:
             alerts.get_alerts,
             alerts.get_summary,
             status.get_status,
+            freshness.get_freshness,
+            freshness.get_metrics,
             status.health,
             *pages.HANDLERS,
         ],
@@ -110,6 +117,7 @@ def build(context: Context) -> Litestar:
             "predictor": given(predictor),
             "desk": given(desk),
             "watch": given(watch),
+            "freshness_watch": given(freshness_watch),
             "counts": Provide(
                 lambda: Counts.of(store, names.tenant, serving.plan, settings.alerts.retention_days),
                 sync_to_thread=False,

@@ -67,6 +67,11 @@ class PredictOperation(Operation):
                         properties={
                             "rows": Schema(type=OpenAPIType.ARRAY, items=row, min_items=1),
                             "request_id": Schema(type=OpenAPIType.STRING, min_length=1, max_length=200),
+                            "max_staleness_ms": Schema(
+                                type=OpenAPIType.INTEGER,
+                                minimum=0,
+                                description="how old the features may be, in ms; older: 503 features.stale",
+                            ),
                         },
                         required=["rows"],
                         additional_properties=False,

@@ -89,6 +89,7 @@ class Predictor:
                     first_attempt=attempt,
                     request_id=request_id,
                     app=app,
+                    max_staleness_ms=asked.max_staleness_ms,
                 )
             )
         return scorer.score(rows)

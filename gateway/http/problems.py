@@ -12,7 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from appliance.errors import ApplianceError
-from gateway.errors import GatewayError, PartDownError, TooManyError, UnauthorizedError
+from gateway.errors import GatewayError, PartDownError, StaleError, TooManyError, UnauthorizedError
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger("gateway")
@@ -57,7 +57,7 @@ def of_appliance(request: Request[Any, Any, Any], error: ApplianceError) -> Resp
         headers["WWW-Authenticate"] = 'Bearer realm="appliance"'
     if isinstance(error, PartDownError):
         headers["Retry-After"] = "1"
-    if isinstance(error, TooManyError):
+    if isinstance(error, TooManyError | StaleError):
         headers["Retry-After"] = str(error.context.get("retry_after_s", 60))
     return response(problem(status, error.code, error.message, error.context, error.hint), headers)
 

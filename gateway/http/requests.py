@@ -16,18 +16,19 @@ import redis
 from appliance.records import Prediction, Value
 from gateway.errors import ConflictError, Fault, InvalidError, MalformedError, PartDownError, TooLargeError
 from gateway.scorer.intake import REQUEST_ID_LENGTH
-from gateway.scoring import validate
+from gateway.scoring import staleness, validate
 from stream_jobs.plan import Service
 
-_FIELDS = frozenset({"rows", "request_id"})
+_FIELDS = frozenset({"rows", "request_id", staleness.FIELD})
 
 
 @dataclass(frozen=True)
 class Asked:
-    """rows: in one form. request_id: "" when the caller gave none."""
+    """rows: in one form. request_id: "" when the caller gave none. max_staleness_ms: None when any age will do."""
 
     rows: list[dict[str, Value]]
     request_id: str
+    max_staleness_ms: int | None = None
 
 
 def _json(body: bytes) -> Any:
@@ -50,11 +51,13 @@ def read(service: Service, keys: frozenset[str], body: bytes, most_rows: int) ->
         raise MalformedError(
             "request.not_object", f"expected an object, got {validate.shown(raw)}", hint='send {"rows": [{…}]}'
         )
-    faults = [Fault(name, "rows or request_id", "an unknown field") for name in sorted(raw.keys() - _FIELDS)]
+    faults = [Fault(name, f"one of {sorted(_FIELDS)}", "an unknown field") for name in sorted(raw.keys() - _FIELDS)]
     request_id = raw.get("request_id")
     if request_id is not None and (not isinstance(request_id, str) or not 0 < len(request_id) <= REQUEST_ID_LENGTH):
         expected = f"a text of 1 to {REQUEST_ID_LENGTH} characters"
         faults.append(Fault("request_id", expected, validate.shown(request_id)))
+    max_staleness_ms, wrong = staleness.given(raw.get(staleness.FIELD))
+    faults += wrong
     rows_in = raw.get("rows")
     if not isinstance(rows_in, list) or not rows_in:
         faults.append(Fault("rows", f"a list of 1 to {most_rows} rows", validate.shown(rows_in)))
@@ -72,7 +75,7 @@ def read(service: Service, keys: frozenset[str], body: bytes, most_rows: int) ->
     faults += _repeated(service.event_key, rows)
     if faults:
         raise InvalidError("request", faults)
-    return Asked(rows, str(request_id or ""))
+    return Asked(rows, str(request_id or ""), max_staleness_ms)
 
 
 def _repeated(event_key: str, rows: list[dict[str, Value]]) -> list[Fault]:

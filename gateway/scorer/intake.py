@@ -10,7 +10,7 @@ import msgspec
 from appliance import position
 from appliance.records import ChangeSource
 from gateway.errors import Fault, InvalidError, UnusableRowError
-from gateway.scoring import validate
+from gateway.scoring import staleness, validate
 from gateway.scoring.scorer import Candidate
 from stream_jobs.plan import Plan, Service
 
@@ -91,7 +91,10 @@ class Intake:
             raise UnusableRowError("request.not_json", f"the request is not JSON: {error}") from error
         if not isinstance(body, dict):
             raise UnusableRowError("request.not_object", f"expected an object, got {validate.shown(body)}")
-        faults = [Fault(name, "request_id or row", "an unknown field") for name in body.keys() - {"request_id", "row"}]
+        fields = {"request_id", "row", staleness.FIELD}
+        faults = [Fault(name, f"one of {sorted(fields)}", "an unknown field") for name in body.keys() - fields]
+        most_ms, wrong = staleness.given(body.get(staleness.FIELD))
+        faults += wrong
         request_id = body.get("request_id")
         if not isinstance(request_id, str) or not 0 < len(request_id) <= REQUEST_ID_LENGTH:
             expected = f"a text of 1 to {REQUEST_ID_LENGTH} characters"
@@ -108,4 +111,5 @@ class Intake:
             as_of=int(as_of or 0),
             first_attempt=timestamp_us,
             request_id=str(request_id),
+            max_staleness_ms=most_ms,
         )

@@ -15,6 +15,7 @@ from appliance.clients import hbase
 from appliance.names import Names
 from appliance.records import FeatureValue, Value
 from gateway.errors import PartDownError, UnusableRowError
+from gateway.scoring import staleness
 from gateway.scoring.plain import load
 from stream_jobs.errors import CutTooOldError, EditError
 from stream_jobs.online.reader import OnlineReader, RowInHand, Vector, entity_text
@@ -89,7 +90,7 @@ class ServiceFeatures:
             except hbase.FAILURES as error:
                 raise PartDownError("hbase-thrift", error) from error
             values |= {f"{name}:{feature}": value for feature, value in found.items()}
-        return values
+        return staleness.marked(self._plan, values)
 
     def read(self, rows: Sequence[RowInHand]) -> list[Vector]:
         """A vector for each row, request features included.
@@ -104,7 +105,7 @@ class ServiceFeatures:
         except hbase.FAILURES as error:
             raise PartDownError("hbase-thrift", error) from error
         return [
-            replace(vector, features={**vector.features, **values})
+            replace(vector, features={**staleness.marked(self._plan, vector.features), **values})
             for vector, values in zip(vectors, requested, strict=True)
         ]
 

@@ -15,7 +15,7 @@ from appliance.clock import Clock, wall_us
 from appliance.parts.base import Context
 from appliance.records import Alert, FeatureValue, Prediction, Value, Way
 from gateway.errors import PartDownError
-from gateway.scoring import identity, policy
+from gateway.scoring import identity, policy, staleness
 from gateway.scoring.features import ServiceFeatures, matrix
 from gateway.scoring.plain import load
 from stream_jobs.online.reader import RowInHand, Vector
@@ -28,7 +28,8 @@ class Candidate:
     """A row to score, in one form (see ``validate``), with what its prediction must say of it.
 
     as_of, committed_at, first_attempt: µs UTC; committed_at is 0 when the row is not committed (HTTP, Kafka).
-    position: of a captured row, else "". request_id and app: of a request, else "".
+    position: of a captured row, else "". request_id and app: of a request, else "". max_staleness_ms: the greatest age
+    of the features that a request accepts, None for any.
     """
 
     way: Way
@@ -40,6 +41,7 @@ class Candidate:
     committed_at: int = 0
     request_id: str = ""
     app: str = ""
+    max_staleness_ms: int | None = None
 
 
 class Scorer:
@@ -88,12 +90,14 @@ class Scorer:
         """A prediction for each row, in their order.
 
         spent_us: what the rows have already waited for. Raises PartDownError when Redis or Triton does not answer and
-        UnusableRowError when a row cannot be turned into a vector.
+        UnusableRowError when a row cannot be turned into a vector, StaleError for one older than it accepts.
         """
         spent = dict(spent_us or {})
         try:
             started = time.perf_counter_ns()
             vectors = self._features.read([RowInHand(row.as_of, row.row, row.position or None) for row in rows])
+            for row, vector in zip(rows, vectors, strict=True):
+                staleness.check(vector, row.max_staleness_ms)
             read = time.perf_counter_ns()
             scores, version = self._model.infer(self.service.model, matrix(self.service, vectors))
             inferred = time.perf_counter_ns()

@@ -70,6 +70,7 @@ def view(
             kafka,
         ),
         definition_hash=digest,
+        ttl_ms=round(declared.ttl / timedelta(milliseconds=1)) if declared.ttl else None,
     )
 
 

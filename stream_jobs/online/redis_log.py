@@ -182,6 +182,13 @@ def forget(redis: Any, names: Names, view: str) -> None:
         redis.unlink(*keys[begin : begin + 1000])
 
 
+def offsets(redis: Any, names: Names) -> dict[Partition, int]:
+    """Where the writer goes on in each partition."""
+    return _decode(
+        {name: value for name, value in redis.hgetall(state_key(names)).items() if name[:7] == b"offset|"}
+    ).offsets
+
+
 def state_key(names: Names) -> str:
     """The hash with the writer's state, and with a field for each view that is being rebuilt."""
     return f"{names.tenant}:writer-redis:state"

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 
 import msgspec
 from happybase import Table
 
-from appliance.clients import hbase, kafka
+from appliance.clients import hbase, kafka, redis
 from appliance.parts.base import Context
 from stream_jobs.errors import EditError
 from stream_jobs.online import hbase_table
 from stream_jobs.online.dead_letters import DeadLetters
 from stream_jobs.online.edits_topic import EditsTopics, Received, Unusable
+from stream_jobs.online.hbase_progress import Channels, HBaseProgress
 from stream_jobs.online.packed import RowLayout
 from stream_jobs.online.writing import Writer
 from stream_jobs.plan import Plan
 
 NAME = "writer-hbase"
 _MOST = 2000
+_TELL_SECONDS = 0.5
 
 _LOGGER = logging.getLogger(NAME)
 
@@ -45,6 +48,14 @@ class HBaseSession:
         partitions = [one for some in found.values() for one in some]
         done = self._topics.committed(partitions)
         self._topics.go_to({partition: done.get(partition) for partition in partitions})
+        self._redis = redis.connect(context, NAME)
+        self._names = names
+        self._channels = Channels(HBaseProgress.read(self._redis, names))
+        self._told_at = 0.0
+        for view in plan.computed:
+            sources = [f"{topic}/{number}" for topic, number in self._topics.partitions_of(view.source_topic)]
+            numbers = [number for _, number in found[view.edits_topic]]
+            self._channels.expect(view, [(number, channel) for number in numbers for channel in sources])
 
     def whole(self) -> bool:
         return self._whole
@@ -57,7 +68,15 @@ class HBaseSession:
             self._dead_letters.send([*batch.unusable, *unfit])
             self._put(fitting)
             self._topics.commit(batch.offsets)
+            self._channels.written(batch)
+            self._tell()
         return len(batch.received)
+
+    def _tell(self) -> None:
+        """Say how far HBase is, for those who want to know; at most every half second."""
+        if time.monotonic() - self._told_at >= _TELL_SECONDS:
+            self._channels.progress.write(self._redis, self._names)
+            self._told_at = time.monotonic()
 
     def _sort(self, received: Iterable[Received]) -> tuple[list[Received], list[Unusable]]:
         """The edits that fit their view, by the same rules as in Redis, and those that do not. Markers are neither."""
@@ -85,6 +104,7 @@ class HBaseSession:
     def close(self) -> None:
         self._consumer.close()
         self._hbase.close()
+        self._redis.close()
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
             result = RedisRebuild(context, plan, view, redis, tell).run()
         else:
-            from stream_jobs.online import reached as reached_positions
+            from stream_jobs.online.hbase_progress import HBaseProgress
             from stream_jobs.rebuild.hbase import HBaseRebuild
 
-            reached = reached_positions.decode(redis.get(context.names.hbase_reached(view.name, view.version)))
+            reached = HBaseProgress.read(redis, context.names).reached.get(view.edits_topic)
             result = HBaseRebuild(context, plan, view, reached.position if reached else None, tell).run()
     sys.stdout.write(json.dumps(dataclasses.asdict(result)) + "\n" if arguments.json else _text(result))
     return 0

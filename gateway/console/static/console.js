@@ -1,5 +1,5 @@
 "use strict";
-// Shows what /v1/summary, /v1/status and /v1/services say, and asks again every few seconds.
+// Shows what /v1/summary, /v1/status, /v1/freshness and /v1/services say, and asks again every few seconds.
 
 const EVERY_MS = 1000;
 const number = new Intl.NumberFormat("en");
@@ -88,6 +88,7 @@ function showDays(days) {
 function shown(feature) {
   if (feature.value === null) return feature.status === "missing" ? "never seen before" : "nothing known";
   const value = typeof feature.value === "number" && !Number.isInteger(feature.value) ? feature.value.toFixed(2) : String(feature.value);
+  if (feature.status === "stale") return `${value} (${age(feature.age_ms)} old)`;
   return feature.status === "missing" ? `${value} (never seen before)` : value;
 }
 
@@ -116,6 +117,27 @@ function oneAlert(alert) {
   return made;
 }
 
+const stores = { redis: "live", hbase: "history", lake: "archive" };
+
+function age(ms) {
+  if (ms === null) return "nothing yet";
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+}
+
+function showFreshness(views) {
+  const names = [...new Set(views.map((one) => `${one.view}.v${one.version}`))];
+  const rows = names.map((name) => element("tr", {}, element("th", { scope: "row" }, name.replaceAll("_", " ")),
+    ...Object.keys(stores).map((store) => {
+      const one = views.find((each) => `${each.view}.v${each.version}` === name && each.store === store);
+      const lag = one.lag_records ? element("span", { class: "quiet" }, ` ${number.format(one.lag_records)} to come`) : null;
+      return element("td", { class: one.stale ? "old" : "fresh" }, age(one.age_ms), lag);
+    })));
+  byId("freshness").replaceChildren(element("table", { class: "fresh-table" },
+    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Features of"), ...Object.values(stores).map((word) => element("th", { scope: "col" }, word)))),
+    element("tbody", {}, ...rows)));
+}
+
 function showAlerts(alerts) {
   const place = byId("alerts");
   const key = alerts.map((alert) => alert.alert_id + alert.prediction_id).join();
@@ -136,6 +158,7 @@ async function refresh() {
     showKinds(summary.week.by_kind);
     showDays(summary.days);
     showAlerts(summary.latest);
+    showFreshness((await ask("/v1/freshness")).views);
     byId("trouble").hidden = true;
     text("updated", `Last looked at ${new Date().toLocaleTimeString()}`);
     document.body.dataset.loaded = "yes";
