@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from appliance import users
+from appliance import limits, users
 from appliance.errors import PartError
 from appliance.parts.base import Context
 from appliance.ports import Port
@@ -47,9 +47,13 @@ def client(context: Context, user: str, **overrides: Any) -> dict[str, Any]:
 
 def producer(context: Context, user: str, **overrides: Any) -> Producer:
     """An idempotent producer; with ``transactional.id`` (prefix ``<tenant>.<user>``) a transactional one."""
-    return Producer(
-        client(context, user, **{"enable.idempotence": True, "linger.ms": 2, "compression.type": "lz4", **overrides})
-    )
+    settings = {
+        "enable.idempotence": True,
+        "linger.ms": 2,
+        "compression.type": "lz4",
+        "message.max.bytes": limits.DEAD_LETTER_BYTES,
+    }
+    return Producer(client(context, user, **(settings | overrides)))
 
 
 def consumer(context: Context, user: str, group: str, **overrides: Any) -> Consumer:
@@ -89,7 +93,13 @@ def topic_config(context: Context, topic: str) -> dict[str, str]:
     """
     kind = topic.removeprefix(f"{context.installation.tenant}.").partition(".")[0]
     days = context.settings.kafka.cdc_retention_days if kind in ("cdc", "edits") else _KEPT_DAYS
-    return {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS), "retention.bytes": "-1"}
+    most = limits.DEAD_LETTER_BYTES if kind == "dead-letters" else limits.RECORD_BYTES
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(days * _DAY_MS),
+        "retention.bytes": "-1",
+        "max.message.bytes": str(most),
+    }
 
 
 def ensure_topics(context: Context, topics: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -6,7 +6,7 @@ Settings: https://kafka.apache.org/documentation/#connectconfigs.
 
 from __future__ import annotations
 
-from appliance import users
+from appliance import limits, users
 from appliance.clients import connect as clients
 from appliance.clients import kafka
 from appliance.errors import NotReadyError, PartError
@@ -91,6 +91,7 @@ class Connect(BasePart):
             "exactly.once.source.support": "enabled",
             "scheduled.rebalance.max.delay.ms": "5000",
             "producer.linger.ms": "0",
+            "producer.max.request.size": str(limits.RECORD_BYTES),
             "producer.compression.type": "lz4",
             "producer.transaction.timeout.ms": "10000",
             **clients_security,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from appliance import limits
 from appliance.parts.base import Context
 from appliance.parts.java import heap, java17
 from appliance.ports import Port
@@ -65,6 +66,9 @@ def properties(context: Context) -> dict[str, str]:
         "hbase.regionserver.thrift.port": port(Port.HBASE_THRIFT),
         "hbase.regionserver.thrift.framed": "true",
         "hbase.regionserver.thrift.compact": "true",
+        "hbase.regionserver.thrift.framed.max_frame_size_in_mb": str(limits.FRAME_MIB),
+        "hbase.client.keyvalue.maxsize": str(limits.RECORD_BYTES),
+        "hbase.server.keyvalue.maxsize": str(limits.RECORD_BYTES),
         "hbase.thrift.server.socket.read.timeout": "3600000",
         "hbase.client.operation.timeout": "20000",
         "hbase.client.meta.operation.timeout": "20000",

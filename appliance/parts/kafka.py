@@ -17,7 +17,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from appliance import users
+from appliance import limits, users
 from appliance.clients import kafka as clients
 from appliance.errors import NotReadyError, PartError
 from appliance.parts import kafka_access
@@ -75,6 +75,7 @@ class Kafka(BasePart):
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
+            "message.max.bytes": str(limits.RECORD_BYTES),
             "controller.quorum.bootstrap.servers": controller,
             "controller.listener.names": "CONTROLLER",
             "listeners": f"CLIENT://{address},CONTROLLER://{controller}",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance import position
+from appliance import limits, position
 from stream_jobs.compiler import casts, partitions
 from stream_jobs.plan import Column
 
@@ -129,6 +129,7 @@ def _sink(topic: str, kafka: KafkaAddress) -> dict[str, str]:
         **_client(kafka),
         "properties.linger.ms": "5",
         "properties.compression.type": "lz4",
+        "properties.max.request.size": str(limits.DEAD_LETTER_BYTES),
         "sink.delivery-guarantee": "at-least-once",
         "value.format": "json",
     }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-import msgspec
 from happybase import Table
 
 from appliance.clients import hbase, kafka, redis
@@ -21,7 +20,12 @@ from stream_jobs.online.writing import Writer
 from stream_jobs.plan import Plan
 
 NAME = "writer-hbase"
-_MOST = 2000
+_MOST = 5000
+"""Records in one step when it is behind: HBase spends 9 µs on one of 5,000, 36 on one of 500 (docs, stream_jobs)."""
+
+_CALL_BYTES = 2 * 2**20
+"""A call is sent when it has this much; with one more record it still fits into ``limits.FRAME_MIB``."""
+
 _TELL_SECONDS = 0.5
 
 _LOGGER = logging.getLogger(NAME)
@@ -93,9 +97,18 @@ class HBaseSession:
 
     def _put(self, received: Iterable[Received]) -> None:
         rows: dict[str, dict[bytes, dict[bytes, bytes]]] = {}
+        waiting = 0
         for one in received:
+            value = one.message.value() or b""
             row = rows.setdefault(one.view.edits_topic, {}).setdefault(hbase_table.row_key(one.edit.entity), {})
-            row[hbase_table.column(one.edit)] = msgspec.json.encode(one.edit)
+            row[hbase_table.column(one.edit)] = value
+            waiting += len(value)
+            if waiting >= _CALL_BYTES:
+                self._call(rows)
+                rows, waiting = {}, 0
+        self._call(rows)
+
+    def _call(self, rows: Mapping[str, Mapping[bytes, Mapping[bytes, bytes]]]) -> None:
         for topic, cells in rows.items():
             with self._tables[topic].batch() as puts:
                 for key, row in cells.items():
