@@ -1,9 +1,12 @@
 """A captured table's changes in the lake → the edits of a view, exactly those that its Flink job makes of them.
 
 The same rules as ``compiler/sql.py``: c and r give +after, u gives -before and +after, d gives -before; a half whose
-row id, join key or event time is null gives nothing. A truncate takes out every row that was live before it. Equal
-means equal in sign, position, known_at, assumed, entity, row id, event time and columns by value: decimals have the
-digits of their column here, while Flink passes on the text it got.
+row id, join key or event time is null gives nothing. A truncate gives nothing itself: the deletes that ``mender`` wrote
+into the topic for it are in the lake too. Equal means equal in sign, position, known_at, assumed, entity, row id, event
+time and columns by value: decimals have the digits of their column here, while Flink passes on the text it got.
+
+One difference is left: a record without one of the view's columns (dropped or renamed in the database) is a dead letter
+for Flink. The lake keeps its row with a null there, and it gives an edit here.
 """
 
 from __future__ import annotations
@@ -45,20 +48,18 @@ def captured(plan: Plan, view: View) -> CapturedTable:
     )
 
 
-def edits_sql(view: View, table: CapturedTable, changes: str, *, truncated: bool) -> str:
+def edits_sql(view: View, table: CapturedTable, changes: str) -> str:
     """SELECT of the edits, in no order: sign, position, known_at (µs), assumed, entity, row_id, event_time (µs), and a
     column ``column_<name>`` for each of the view's.
 
-    changes: a relation in the schema of the table's changes. truncated: whether it may hold truncates (a sort).
-    Raises RebuildError for a key whose text the lake cannot give back.
+    changes: a relation in the schema of the table's changes. Raises RebuildError for a key whose text the lake cannot
+    give back.
     """
     shape = _Shape(view, table)
     halves = [
-        shape.select("-1", "position", "known_at", "before", f"FROM {changes} WHERE op IN ('u', 'd')"),
-        shape.select("1", "position", "known_at", "after", f"FROM {changes} WHERE op IN ('c', 'r', 'u')"),
+        shape.select(-1, "before", f"FROM {changes} WHERE op IN ('u', 'd')"),
+        shape.select(1, "after", f"FROM {changes} WHERE op IN ('c', 'r', 'u')"),
     ]
-    if truncated:
-        halves.append(shape.select("-1", "truncated", "truncated_at", "after", f"FROM ({shape.live(changes)})"))
     return " UNION ALL ".join(halves)
 
 
@@ -70,12 +71,8 @@ def batches(
     order: by position, or by entity and then position; None for no order. At one position -before stands first.
     """
     by = {"position": "ORDER BY position, sign", "entity": "ORDER BY entity, position, sign", None: ""}[order]
-    sql = edits_sql(view, table, changes, truncated=has_truncates(connection, changes))
+    sql = edits_sql(view, table, changes)
     yield from connection.sql(f"{sql} {by}").to_arrow_reader(_ROWS)
-
-
-def has_truncates(connection: duckdb.DuckDBPyConnection, changes: str) -> bool:
-    return bool(connection.execute(f"SELECT count(*) FROM {changes} WHERE op = 't'").fetchall()[0][0])
 
 
 def edits_of(view: View, batch: pa.RecordBatch) -> list[Edit]:
@@ -141,17 +138,16 @@ class _Shape:
                     f" cannot be told from the lake, expected one of {list(_TEXT_TYPES)}",
                 )
 
-    def select(self, sign: str, position: str, known_at: str, image: str, source: str) -> str:
+    def select(self, sign: int, image: str, source: str) -> str:
         view = self._view
         row_id, event_time = quote(f"{image}_{view.row_id}"), quote(f"{image}_{view.event_time}")
         keys = [quote(f"{image}_{key}") for key in view.join_keys]
         texts = ", ".join(f"{key}::VARCHAR" for key in keys)
-        assumed = "assumed" if position == "position" else "false"
         values = {
             "sign": f"{sign}::TINYINT",
-            "position": position,
-            "known_at": f"CASE WHEN {assumed} THEN epoch_us({event_time}) ELSE epoch_us({known_at}) END",
-            "assumed": assumed,
+            "position": "position",
+            "known_at": f"CASE WHEN assumed THEN epoch_us({event_time}) ELSE epoch_us(known_at) END",
+            "assumed": "assumed",
             "entity": f"concat_ws({literal(_SEPARATOR)}, {texts})",
             "row_id": f"{row_id}::VARCHAR",
             "event_time": f"epoch_us({event_time})",
@@ -160,28 +156,6 @@ class _Shape:
         there = " AND ".join(f"{name} IS NOT NULL" for name in dict.fromkeys([row_id, event_time, *keys]))
         listed = ", ".join(f"{value} AS {quote(name)}" for name, value in values.items())
         return f"SELECT {listed} FROM (SELECT * {source}) WHERE {there}"
-
-    def live(self, changes: str) -> str:
-        """The rows that each truncate took out: the last state of each row before it, with the truncate's position."""
-        before, after = (quote(f"{image}_{self._view.row_id}") for image in ("before", "after"))
-        needed = [
-            self._view.row_id,
-            self._view.event_time,
-            *self._view.join_keys,
-            *(c.name for c in self._view.columns),
-        ]
-        images = ", ".join(quote(f"after_{name}") for name in dict.fromkeys(needed))
-        return f"""
-SELECT states.*, truncated, truncated_at FROM (
-  SELECT op, position, {images}, lead(position) OVER (
-    PARTITION BY CASE WHEN op = 'd' THEN {before} ELSE {after} END ORDER BY position, op <> 'd'
-  ) AS closed
-  FROM {changes} WHERE op <> 't'
-) AS states
-ASOF JOIN (
-  SELECT position AS truncated, known_at AS truncated_at FROM {changes} WHERE op = 't'
-) AS truncates ON states.position < truncates.truncated
-WHERE op <> 'd' AND (closed IS NULL OR closed > truncated)"""
 
     def _value(self, column: Column, expression: str) -> str:
         """As in Flink's edits: decimals are text, times int64 µs."""

@@ -172,8 +172,7 @@ class HBaseRebuild:
         self._say("writing what is missing", 0, count)
         if not count:
             return
-        truncated = from_lake.has_truncates(lake, changes)
-        sql = from_lake.edits_sql(self._view, self._table, changes, truncated=truncated)
+        sql = from_lake.edits_sql(self._view, self._table, changes)
         rows: dict[bytes, dict[bytes, bytes]] = {}
         waiting = 0
         wanted = f"FROM ({sql}) SEMI JOIN wrong USING (entity, row_id, position, sign) ORDER BY entity"

@@ -1,4 +1,4 @@
-"""Freshness on the running appliance: what the command, the API and Prometheus say; requests that refuse stale values."""
+"""Freshness on the running appliance: what command, API and Prometheus say; requests that refuse stale values."""
 
 from __future__ import annotations
 
