@@ -122,7 +122,7 @@ def _of_lake(
     question = difference.question
     if question.entity is None:
         return []
-    made = from_lake.edits_sql(view, table, changes, truncated=from_lake.has_truncates(connection, changes))
+    made = from_lake.edits_sql(view, table, changes)
     wanted = (
         f"entity = {literal(question.entity)} AND position <= {literal(question.cut)}"
         f" AND event_time > {begin} AND event_time <= {question.as_of}"
