@@ -9,11 +9,11 @@ from typing import Any
 from stream_jobs.parity.ledger import Question
 from stream_jobs.plan import Column, WindowFeature
 
-RELATIVE = 1e-9
+_EXACT, _FLOATING = 1e-12, 1e-9
 RULE = (
     "counts, texts, times, whole numbers, sums of decimals, and values that pass unchanged: equal; "
-    f"means and standard deviations: within {RELATIVE:g} of the larger value; "
-    f"sums, means and standard deviations of float64 columns: within {RELATIVE:g} of the larger value or of 1"
+    f"means and standard deviations: within {_EXACT:g} of the larger value; "
+    f"sums, means and standard deviations of float64 columns: within {_FLOATING:g} of the larger value or of 1"
 )
 _MOST_LISTED = 20
 
@@ -25,8 +25,8 @@ def tolerance(feature: WindowFeature, column: Column | None) -> Close:
     """What a feature's values may differ by."""
     floating = column is not None and column.type == "float64"
     if floating and feature.function in ("sum", "mean", "std"):
-        return RELATIVE, RELATIVE
-    return (RELATIVE, 0.0) if feature.function in ("mean", "std") else (0.0, 0.0)
+        return _FLOATING, _FLOATING
+    return (_EXACT, 0.0) if feature.function in ("mean", "std") else (0.0, 0.0)
 
 
 def distance(values: Sequence[Any], close: Close) -> tuple[bool, float]:

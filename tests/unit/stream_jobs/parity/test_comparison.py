@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
         ([3, 3, 4], "count", "int64", False),
         ([1.1, 1.1, 1.1000000000000003], "sum", "decimal", False),
         ([1.1, 1.1, 1.1000000000000003], "mean", "decimal", True),
-        ([1e-3, 1e-3, 1e-3 + 1e-11], "mean", "decimal", False),
+        ([17_000_000.01, 17_000_000.01, 17_000_000.02], "mean", "decimal", False),
         ([1e-3, 1e-3, 1e-3 + 1e-11], "mean", "float64", True),
         ([5.0, 5.0, 5.00000001], "std", "float64", False),
         ([None, None, 0], "min", "int64", False),
