@@ -1,4 +1,4 @@
-"""`appliance parity` on the running appliance: served values are those of HBase and of training, or it says which not."""
+"""`appliance parity` on the running appliance: served values are those of HBase and of training, or it says which."""
 
 from __future__ import annotations
 
