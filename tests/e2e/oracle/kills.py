@@ -65,8 +65,10 @@ class Killer(threading.Thread):
         self.ended.set()
 
     def _kill(self, supervisor: Supervisor, part: str) -> None:
-        state = supervisor.state(part)
-        assert state is not None and state.running, f"{part} does not run"
+        limit = time.monotonic() + _READY_SECONDS
+        while (state := supervisor.state(part)) is None or not state.running:
+            assert time.monotonic() < limit, f"{part} does not run"
+            time.sleep(0.5)
         kill = Kill(part, self._done(), time.time_ns() // 1_000)
         os.kill(state.pid, signal.SIGKILL)
         self.kills.append(kill)

@@ -221,31 +221,26 @@ def from_redis(side: Side, plan: Plan, questions: Sequence[Question]) -> list[di
 
 
 def from_hbase(side: Side, plan: Plan, questions: Sequence[Question]) -> list[dict[str, Any]]:
-    """Each question from every edit in HBase up to its cut."""
+    """Each question from every edit in HBase up to the cut, which is one for all of them."""
     history = HBaseHistory.of(side.context)
+    (cut,) = {each.cut for each in questions}
+    numbers = {(each.view, SEPARATOR.join(each.keys), each.as_of): n for n, each in enumerate(questions)}
     found: dict[int, dict[str, Any]] = {}
-    by_entity: dict[tuple[str, str], list[int]] = {}
-    for number, each in enumerate(questions):
-        by_entity.setdefault((each.view, SEPARATOR.join(each.keys)), []).append(number)
     for of in VIEWS:
         view = side.view(plan, of)
         windows, integer = Windows(view.columns, view.features), RowLayout.of(plan, view).integer_ids
-        entities = [entity for of_view, entity in by_entity if of_view == of]
-        for some in _chunks(entities):
-            cut = max(questions[n].cut for entity in some for n in by_entity[of, entity])
+        moments = sorted({each.as_of for each in questions if each.view == of})
+        for some in _chunks(list(dict.fromkeys(SEPARATOR.join(each.keys) for each in questions if each.view == of))):
             edits = history.edits_of(view, some, cut)
-            asked = [n for entity in some for n in by_entity[of, entity]]
-            logs = [
-                [edit for edit in edits.get(SEPARATOR.join(questions[n].keys), []) if edit.position <= questions[n].cut]
-                for n in asked
-            ]
+            logs = [edits.get(entity, []) for entity in some]
             packed = batch(view.columns, [edit for log in logs for edit in log], integer)
             group = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
             live = fold(packed, group, np.ones(len(packed), np.bool_))
-            as_of = np.array([questions[n].as_of for n in asked], np.int64)
-            columns = assemble(windows, packed, group, live, as_of)
-            for place, number in enumerate(asked):
-                found[number] = {feature: values[place] for feature, values in columns.items()}
+            for at in moments:
+                columns = assemble(windows, packed, group, live, np.full(len(some), at, np.int64))
+                for place, entity in enumerate(some):
+                    if (number := numbers.get((of, entity, at))) is not None:
+                        found[number] = {feature: values[place] for feature, values in columns.items()}
     return [found[number] for number in range(len(questions))]
 
 
