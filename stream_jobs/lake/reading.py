@@ -38,6 +38,11 @@ def connect(scratch: Path, limits: Limits | None = None) -> duckdb.DuckDBPyConne
             "autoinstall_known_extensions": False,
         }
     )
+    return session(connection)
+
+
+def session(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A connection, or a cursor of one (which starts with the machine's time zone), with UTC as its time zone."""
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 

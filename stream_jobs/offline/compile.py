@@ -22,6 +22,23 @@ _ROW = Column("*", "int64")
 
 
 @dataclass(frozen=True)
+class AdditiveSql:
+    """A feature that is a count of values and their sum, so that rows may be counted in parts.
+
+    valid: SQL over a row, whether it counts; number: the column summed, None for a count. n, total: SQL over candidate
+    rows. value: of the two columns ``<feature>#n`` and ``<feature>#s``.
+    """
+
+    name: str
+    window_us: int
+    valid: str
+    number: Column | None
+    n: str
+    total: str
+    value: str
+
+
+@dataclass(frozen=True)
 class FeatureSql:
     """aggregate: over a question's candidate rows; counted: how many of them have a value, over the same rows.
 
@@ -37,7 +54,21 @@ class FeatureSql:
 def feature_sql(view: View) -> list[FeatureSql]:
     """SQL of every feature of a view. Raises OfflineStoreError for one that its columns cannot give."""
     columns = {column.name: column for column in view.columns}
-    return [_feature(feature, columns) for feature in view.features]
+    return [_feature(feature, _column(feature, columns)) for feature in view.features]
+
+
+def additive_sql(view: View) -> list[AdditiveSql]:
+    """SQL of every feature of a view that ``is_additive``. Raises OfflineStoreError as ``feature_sql`` does."""
+    columns = {column.name: column for column in view.columns}
+    return [_additive(feature, _column(feature, columns)) for feature in view.features]
+
+
+def is_additive(view: View, feature: WindowFeature) -> bool:
+    """Counts, and sums and means of exact numbers: not of float64, whose sums depend on their order."""
+    types = {column.name: column.type for column in view.columns}
+    return feature.function == "count" or (
+        feature.function in ("sum", "mean") and types.get(feature.column or "") in ("int64", "decimal", "bool")
+    )
 
 
 def longest_us(view: View) -> int:
@@ -51,26 +82,46 @@ def candidates_sql(features: Sequence[FeatureSql], candidates: str) -> str:
     return f"SELECT question, {', '.join(parts)} FROM {candidates} GROUP BY question"
 
 
-def _feature(feature: WindowFeature, columns: Mapping[str, Column]) -> FeatureSql:
+def _column(feature: WindowFeature, columns: Mapping[str, Column]) -> Column:
     column = _ROW if feature.column is None else columns.get(feature.column)
     if column is None or (feature.column is None and feature.function != "count"):
         raise OfflineStoreError(
             "offline.feature",
             f"feature {feature.name!r}: no {feature.function} of {feature.column!r}, the columns are {sorted(columns)}",
         )
+    return column
+
+
+def _feature(feature: WindowFeature, column: Column) -> FeatureSql:
     x = "row_id" if feature.column is None else quote(column.name)
-    inside = [f"age_us < {feature.window_us}"]
-    if feature.column is not None:
-        inside.append(f"{x} IS NOT NULL")
-    if feature.where is not None:
-        inside.append(quote(feature.where))
-    chosen = f"FILTER (WHERE {' AND '.join(inside)})"
-    n = quote(feature.name + "#n")
+    chosen = f"FILTER (WHERE {' AND '.join([f'age_us < {feature.window_us}', *_counted(feature)])})"
     aggregate = _aggregate(feature, column, x, chosen)
-    value = _value(feature, column, quote(feature.name), f"coalesce({n}, 0)")
+    value = _final(feature, column, quote(feature.name), f"coalesce({quote(feature.name + '#n')}, 0)")
+    return FeatureSql(feature.name, aggregate, f"count(*) {chosen}", value)
+
+
+def _additive(feature: WindowFeature, column: Column) -> AdditiveSql:
+    counted = _counted(feature)
+    chosen = f"FILTER (WHERE {' AND '.join([f'age_us < {feature.window_us}', *counted])})"
+    n, total = quote(feature.name + "#n"), quote(feature.name + "#s")
+    number = None if feature.function == "count" else column
+    added = "0" if number is None else f"coalesce(sum({quote(column.name)}::BIGINT) {chosen}, 0)"
+    value = _final(feature, column, n if number is None else total, n)
+    valid = " AND ".join(counted) or "true"
+    return AdditiveSql(feature.name, feature.window_us, valid, number, f"count(*) {chosen}", added, value)
+
+
+def _counted(feature: WindowFeature) -> list[str]:
+    """Conditions of a row that counts, beside its age."""
+    counted = [] if feature.column is None else [f"{quote(feature.column)} IS NOT NULL"]
+    return counted if feature.where is None else [*counted, quote(feature.where)]
+
+
+def _final(feature: WindowFeature, column: Column, y: str, n: str) -> str:
+    value = _value(feature, column, y, n)
     if feature.default is not None:
-        value = f"CASE WHEN coalesce({n}, 0) = 0 THEN {feature.default!r} ELSE {value} END"
-    return FeatureSql(feature.name, aggregate, f"count(*) {chosen}", f"({value})::{_type(feature, column)}")
+        value = f"CASE WHEN {n} = 0 THEN {feature.default!r} ELSE {value} END"
+    return f"({value})::{_type(feature, column)}"
 
 
 def _aggregate(feature: WindowFeature, column: Column, x: str, chosen: str) -> str:

@@ -17,16 +17,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from appliance.parts.base import Context
+from stream_jobs import plan
 from stream_jobs.errors import OfflineStoreError
+from stream_jobs.lake import delta, schema
+from stream_jobs.lake.reading import quote, scan
 from stream_jobs.offline.join import Cut, Questions
 from stream_jobs.plan import View
 
 EVENT_TIMESTAMP, POSITION, KNOWN_AT, ROW_IN_HAND = "event_timestamp", "position", "known_at", "row_in_hand"
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, here: Context, sql: str) -> pa.Table:
+    """The entity frame that a statement gives, in DuckDB's SQL.
+
+    It may read the lake as ``changes."<source>.<schema>.<table>"`` and ``state."…"``. Raises OfflineStoreError.
+    """
+    scenario = plan.read(here.layout.plan_file) if here.layout.plan_file.exists() else plan.Plan("", (), (), ())
+    for name, folder, columns in (
+        ("changes", here.names.lake_changes, schema.changes), ("state", here.names.lake_state, schema.state)
+    ):  # fmt: skip
+        connection.execute(f"CREATE SCHEMA {name}")
+        for table in scenario.tables:
+            path = here.layout.lake / folder(table.source, table.table)
+            if delta.exists(path):
+                view = f"{name}.{quote(f'{table.source}.{table.table}')}"
+                connection.execute(f"CREATE VIEW {view} AS FROM {scan(path, columns(table))}")
+    try:
+        return connection.sql(sql).to_arrow_table()
+    except (duckdb.Error, AttributeError) as error:
+        raise OfflineStoreError("offline.frame", f"the entity frame's SQL gives no rows: {error}") from error
 
 
 class Frame:
@@ -36,7 +62,7 @@ class Frame:
         if not isinstance(entity_df, pd.DataFrame | pa.Table):
             raise OfflineStoreError(
                 "offline.frame", f"the entity frame is a {type(entity_df).__name__}, expected a pandas or arrow table",
-                hint="run the SQL first and give its rows, with an event_timestamp column",
+                hint="or the text of an SQL query for DuckDB, with an event_timestamp column",
             )  # fmt: skip
         table = entity_df if isinstance(entity_df, pa.Table) else pa.Table.from_pandas(entity_df, preserve_index=False)
         self.rows: pa.Table = table

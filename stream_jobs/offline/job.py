@@ -1,8 +1,8 @@
-"""A retrieval that runs when its result is asked for."""
+"""A retrieval that runs when its result is asked for, block after block of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,19 +16,24 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from stream_jobs.errors import OfflineStoreError
 
+Blocks = Callable[[], Iterator[pa.Table]]
+
 
 class ApplianceRetrievalJob(RetrievalJob):
-    """compute: gives the rows, without the on-demand features, which Feast adds."""
+    """blocks: gives the rows in their order, at least one table, without the on-demand features, which Feast adds.
+
+    ``to_arrow_batches`` and ``persist`` hold one block at a time; ``to_arrow`` and ``to_df`` hold the whole result.
+    """
 
     def __init__(
         self,
-        compute: Callable[[], pa.Table],
+        blocks: Blocks,
         repo_path: str,
         full_feature_names: bool = False,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         metadata: RetrievalMetadata | None = None,
     ) -> None:
-        self._compute, self._repo_path, self._full_feature_names = compute, repo_path, full_feature_names
+        self._blocks, self._repo_path, self._full_feature_names = blocks, repo_path, full_feature_names
         self._on_demand_feature_views, self._metadata = on_demand_feature_views or [], metadata
 
     @property
@@ -48,7 +53,24 @@ class ApplianceRetrievalJob(RetrievalJob):
         return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self._compute()
+        return pa.concat_tables(self._blocks())
+
+    def to_arrow_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows in their order, with the on-demand features, as record batches of one schema."""
+        for block in self._complete_blocks():
+            yield from block.to_batches()
+
+    def _complete_blocks(self) -> Iterator[pa.Table]:
+        """Blocks to which Feast has added the on-demand features, each as if it were a result of its own."""
+        schema: pa.Schema | None = None
+        for block in self._blocks():
+            alone = ApplianceRetrievalJob(
+                lambda block=block: iter([block]), self._repo_path, self._full_feature_names,  # type: ignore[misc]
+                self._on_demand_feature_views, self._metadata,
+            )  # fmt: skip
+            table = alone.to_arrow()
+            schema = schema or table.schema
+            yield table.cast(schema)
 
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool | None = False, timeout: int | None = None
@@ -62,4 +84,13 @@ class ApplianceRetrievalJob(RetrievalJob):
         if path.exists() and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(self.to_arrow(timeout=timeout), path)
+        unfinished = path.with_name(path.name + ".new")
+        writer: pq.ParquetWriter | None = None
+        try:
+            for block in self._complete_blocks():
+                writer = writer or pq.ParquetWriter(unfinished, block.schema)
+                writer.write_table(block)
+        finally:
+            if writer is not None:
+                writer.close()
+        unfinished.rename(path)

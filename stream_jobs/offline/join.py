@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +11,11 @@ import pyarrow as pa
 
 from stream_jobs.lake import schema
 from stream_jobs.lake.reading import quote, sql_type
-from stream_jobs.offline.compile import candidates_sql, feature_sql, longest_us
+from stream_jobs.offline.compile import additive_sql, candidates_sql, feature_sql, is_additive, longest_us
+from stream_jobs.offline.plain import BLOCK
+from stream_jobs.offline.sums import answer_unchanged, answers_sql, changed_rows
 from stream_jobs.offline.versions import Span, column_sql, versions_sql
 from stream_jobs.plan import CapturedTable, View
-
-BLOCK = 100_000
-"""Questions answered at a time, which bounds what lists of values can hold."""
 
 Cut = Literal["all", "position", "known_at"]
 
@@ -38,30 +38,40 @@ class Questions:
 
 def window_features(
     connection: duckdb.DuckDBPyConnection, view: View, table: CapturedTable, changes: str, questions: Questions
-) -> pa.Table:
-    """``question`` and a column a feature, one row a question, in their order.
+) -> Iterator[pa.Table]:
+    """A column a feature, one row a question, in their order: a table for each BLOCK of questions, at least one.
 
-    changes: relation in the schema of the table's changes. Uses and drops the temporary tables ``window_*``.
+    changes: relation in the schema of the table's changes. Uses temporary tables ``window_*`` of the connection.
     """
     _questions(connection, view, table, questions)
-    _versions(connection, view, table, changes)
-    features = feature_sql(view)
-    values = ", ".join(f"{f.value} AS {quote(f.name)}" for f in features)
-    aggregated = candidates_sql(features, f"({_candidates(view, questions)})")
-    blocks = []
+    span = _span(connection, view)
+    candidates = f"({_candidates(view, questions)})"
+    if all(is_additive(view, feature) for feature in view.features):
+        additive = additive_sql(view)
+        changed_rows(connection, view, changes, questions.in_hand)
+        answer_unchanged(connection, view, table, changes, additive, questions.cut, span)
+        _versions(connection, view, table, changes, span, "window_changed")
+        answers = answers_sql(additive, candidates)
+    else:
+        _versions(connection, view, table, changes, span, None)
+        features = feature_sql(view)
+        values = ", ".join(f"{f.value} AS {quote(f.name)}" for f in features)
+        answers = f"""
+            WITH aggregated AS ({candidates_sql(features, candidates)})
+            SELECT question, {values} FROM asked LEFT JOIN aggregated USING (question) ORDER BY question"""
     for start in range(0, max(questions.count, 1), BLOCK):
-        block = f"question >= {start} AND question < {start + BLOCK}"
-        answers = connection.sql(
-            f"WITH asked AS (SELECT * FROM window_questions WHERE {block}), aggregated AS ({aggregated})"
-            f" SELECT question, {values} FROM asked LEFT JOIN aggregated USING (question) ORDER BY question"
+        connection.execute(
+            "CREATE OR REPLACE TEMP VIEW asked AS SELECT * FROM window_questions"
+            f" WHERE question >= {start} AND question < {start + BLOCK}"
         )
-        blocks.append(answers.to_arrow_table())
-    connection.execute("DROP TABLE window_versions; DROP TABLE window_questions")
-    return pa.concat_tables(blocks)
+        yield connection.sql(answers).to_arrow_table().drop_columns("question")
 
 
 def _questions(connection: duckdb.DuckDBPyConnection, view: View, table: CapturedTable, questions: Questions) -> None:
-    """``window_questions``: keys k0… in the types of the table, and the row in hand's values as versions have them."""
+    """``window_entities``: the keys asked for, k0… in the table's types, each with its ``code`` 0, 1, …
+
+    ``window_questions``: the questions with their entity's code, and the row in hand's values as versions have them.
+    """
     types = {column.name: column for column in table.columns}
     key_types = [sql_type(schema.arrow_type(types[key])) for key in view.join_keys]
     selected = ["question::BIGINT AS question", "as_of::BIGINT AS as_of"]
@@ -79,22 +89,34 @@ def _questions(connection: duckdb.DuckDBPyConnection, view: View, table: Capture
         for column in view.columns:
             value = f"({quote(column.name)}::{sql_type(schema.arrow_type(types[column.name]))})"
             selected.append(f"{column_sql(types[column.name], value)} AS {quote(column.name)}")
+    keys = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE window_questions AS SELECT {', '.join(selected)} FROM {questions.relation}"
+        f"CREATE OR REPLACE TEMP TABLE window_asked AS SELECT {', '.join(selected)} FROM {questions.relation}"
     )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE window_entities AS SELECT {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS code"
+        f" FROM (SELECT DISTINCT {keys} FROM window_asked)"
+    )
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE window_questions AS"
+        f" SELECT window_asked.* EXCLUDE ({keys}), code FROM window_asked LEFT JOIN window_entities USING ({keys})"
+    )
+    connection.execute("DROP TABLE window_asked")
 
 
-def _versions(connection: duckdb.DuckDBPyConnection, view: View, table: CapturedTable, changes: str) -> None:
-    """``window_versions``: the row versions that some question can see, with the bucket of their event time."""
-    longest = longest_us(view)
+def _span(connection: duckdb.DuckDBPyConnection, view: View) -> Span:
     bounds = "SELECT coalesce(min(as_of), 0), coalesce(max(as_of), 0) FROM window_questions"
     first, last = connection.execute(bounds).fetchall()[0]
-    keys = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
-    sql = versions_sql(
-        view, table, changes, f"(SELECT DISTINCT {keys} FROM window_questions)", Span(first - longest, last)
-    )
+    return Span(first - longest_us(view), last)
+
+
+def _versions(
+    connection: duckdb.DuckDBPyConnection, view: View, table: CapturedTable, changes: str, span: Span, rows: str | None
+) -> None:
+    """``window_versions``: the row versions that some question can see, with the bucket of their event time."""
+    sql = versions_sql(view, table, changes, "window_entities", span, rows)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE window_versions AS SELECT *, event_us // {longest} AS bucket FROM ({sql})"
+        f"CREATE OR REPLACE TEMP TABLE window_versions AS SELECT *, event_us // {longest_us(view)} AS bucket FROM ({sql})"
     )
 
 
@@ -106,7 +128,6 @@ def _candidates(view: View, questions: Questions) -> str:
     """
     longest = longest_us(view)
     columns = "".join(f", {quote(column.name)}" for column in view.columns)
-    keys = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     seen = ["v.event_us <= q.as_of", f"v.event_us > q.as_of - {longest}"]
     if questions.cut == "position":
         seen += ["v.added <= q.position", "(v.removed IS NULL OR v.removed > q.position)"]
@@ -116,12 +137,12 @@ def _candidates(view: View, questions: Questions) -> str:
         seen.append("v.removed IS NULL")
     if questions.in_hand:
         seen.append("v.row_id IS DISTINCT FROM q.in_hand")
-    asked_columns = "question, as_of, " + keys + (", position" if questions.cut == "position" else "")
+    asked_columns = "question, as_of, code" + (", position" if questions.cut == "position" else "")
     asked_columns += (", known_us" if questions.cut == "known_at" else "") + (", in_hand" if questions.in_hand else "")
     stored = f"""
         SELECT q.question, q.as_of - v.event_us AS age_us, v.added, v.row_id{columns}
         FROM (SELECT {asked_columns}, unnest([as_of // {longest}, as_of // {longest} - 1]) AS bucket FROM asked) q
-        JOIN window_versions v USING ({keys}, bucket) WHERE {" AND ".join(seen)}"""
+        JOIN window_versions v USING (code, bucket) WHERE {" AND ".join(seen)}"""
     if not questions.in_hand:
         return stored
     last = "f" * 32

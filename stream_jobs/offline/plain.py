@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,10 @@ from feast.data_source import DataSource
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake import delta
 from stream_jobs.lake.reading import literal, quote
+
+
+BLOCK = 100_000
+"""Rows of an answer at a time."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,11 @@ def asof_features(
     ttl_us: int,
     questions: str,
     known_by_then: bool,
-) -> pa.Table:
-    """``question`` and the features of the newest row with time ≤ as-of (and > as-of less ttl, where ttl is not 0).
+    count: int,
+) -> Iterator[pa.Table]:
+    """The features of the newest row with time ≤ as-of (and > as-of less ttl, where ttl is not 0), one row a question.
+
+    A table for each BLOCK of the ``count`` questions, at least one.
 
     join_keys: the source's key → the column of ``questions``, a relation with ``question`` and ``as_of`` (µs).
     known_by_then: only rows whose created time is ≤ as-of. Of rows with one time the last created counts.
@@ -80,7 +87,10 @@ def asof_features(
             SELECT {selected} FROM {stored.relation}
             QUALIFY row_number() OVER (PARTITION BY {keys}, row_us ORDER BY row_us{order}) = 1
         ) s ON {same} AND q.as_of >= s.row_us"""
-    return connection.sql(f"{sql} ORDER BY question").to_arrow_table()
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE plain_answers AS {sql}")
+    for start in range(0, max(count, 1), BLOCK):
+        block = f"question >= {start} AND question < {start + BLOCK}"
+        yield connection.sql(f"SELECT {values} FROM plain_answers WHERE {block} ORDER BY question").to_arrow_table()
 
 
 def rows_between(
@@ -91,8 +101,8 @@ def rows_between(
     start: datetime | None,
     end: datetime | None,
     latest: bool,
-) -> pa.Table:
-    """The source's rows with start ≤ time ≤ end; with ``latest`` the newest one of each key."""
+) -> Iterator[pa.Table]:
+    """The source's rows, in tables of at most BLOCK, at least one, with start ≤ time ≤ end; with ``latest`` the newest one of each key."""
     names = [*join_keys, *features, stored.timestamp, *([stored.created] if stored.created else [])]
     at = quote(stored.timestamp)
     within = [f"{at} {sign} {_time(each)}" for sign, each in ((">=", start), ("<=", end)) if each is not None]
@@ -101,7 +111,10 @@ def rows_between(
         order = f"{at} DESC" + (f", {quote(stored.created)} DESC" if stored.created else "")
         by = f"PARTITION BY {', '.join(map(quote, join_keys))} " if join_keys else ""
         sql += f" QUALIFY row_number() OVER ({by}ORDER BY {order}) = 1"
-    return connection.sql(sql).to_arrow_table()
+    reader = connection.sql(sql).to_arrow_reader(BLOCK)
+    yield reader.schema.empty_table()
+    for batch in reader:
+        yield pa.Table.from_batches([batch])
 
 
 def _time(at: datetime) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import duckdb
 import msgspec
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FileSource
 from feast.data_source import DataSource
 from feast.feature_view import FeatureView
@@ -25,10 +27,10 @@ from appliance.parts.base import Context
 from stream_jobs import plan
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake import schema
-from stream_jobs.lake.reading import Limits, connect, scan
-from stream_jobs.offline.frame import EVENT_TIMESTAMP, Frame
+from stream_jobs.lake.reading import Limits, connect, scan, session
+from stream_jobs.offline.frame import EVENT_TIMESTAMP, Frame, rows_of
 from stream_jobs.offline.job import ApplianceRetrievalJob
-from stream_jobs.offline.join import window_features
+from stream_jobs.offline.join import BLOCK, window_features
 from stream_jobs.offline.plain import asof_features, rows_between, source
 
 
@@ -73,18 +75,25 @@ class ApplianceOfflineStore(OfflineStore):
         **kwargs: Any,
     ) -> RetrievalJob:
         """The frame's rows, in their order, with a column a feature. Raises OfflineStoreError."""
+        here = context.current()
+        if isinstance(entity_df, str):
+            with _connect(here, config) as connection:
+                entity_df = rows_of(connection, here, entity_df)
         frame = Frame(entity_df, filter_by_created_timestamp)
         asked = [_asked(view, feature_refs) for view in feature_views]
-        here = context.current()
 
-        def compute() -> pa.Table:
+        def blocks() -> Iterator[pa.Table]:
             with _connect(here, config) as connection:
-                columns = _features(here, config, connection, asked, frame, filter_by_created_timestamp)
-            return _result(frame, columns, full_feature_names)
+                streams = _streams(here, config, connection, asked, frame, filter_by_created_timestamp)
+                yield from _results(frame, asked, streams, full_feature_names)
 
-        metadata = RetrievalMetadata(feature_refs, [name for name in frame.names if name != EVENT_TIMESTAMP])
+        times = frame.rows[EVENT_TIMESTAMP]
+        metadata = RetrievalMetadata(
+            feature_refs, [name for name in frame.names if name != EVENT_TIMESTAMP],
+            min_event_timestamp=pc.min(times).as_py(), max_event_timestamp=pc.max(times).as_py(),
+        )  # fmt: skip
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        return ApplianceRetrievalJob(compute, str(config.repo_path), full_feature_names, on_demand, metadata)
+        return ApplianceRetrievalJob(blocks, str(config.repo_path), full_feature_names, on_demand, metadata)
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -126,27 +135,28 @@ def _asked(view: FeatureView, feature_refs: Sequence[str]) -> _Asked:
     return _Asked(view, tuple(features), prefix)
 
 
-def _features(
+def _streams(
     here: Context,
     config: RepoConfig,
     connection: duckdb.DuckDBPyConnection,
     asked: Sequence[_Asked],
     frame: Frame,
     known_by_then: bool,
-) -> dict[tuple[str, str], pa.ChunkedArray]:
-    """(view's name in references, feature) → its column."""
-    scenario = plan.read(here.layout.plan_file)
+) -> list[Iterator[pa.Table]]:
+    """For each view its features, a table for each block of the frame's rows. Each has a connection of its own."""
+    scenario = plan.read(here.layout.plan_file) if here.layout.plan_file.exists() else plan.Plan("", (), (), ())
     windowed = {view.name: view for view in scenario.views}
     row_views = {name for service in scenario.services for name in service.row_views}
-    columns: dict[tuple[str, str], pa.ChunkedArray] = {}
+    streams = []
     for each in asked:
+        own = session(connection.cursor())
         if each.view.name in windowed:
             view = _only(windowed[each.view.name], each.features)
             table = _table(scenario, view)
             path = here.layout.lake / here.names.lake_changes(view.source, view.table)
             rows, questions = frame.questions(view, each.join_keys, view.name in row_views, "offline_questions")
-            connection.register("offline_questions", rows)
-            answers = window_features(connection, view, table, scan(path, schema.changes(table)), questions)
+            own.register("offline_questions", rows)
+            streams.append(window_features(own, view, table, scan(path, schema.changes(table)), questions))
         elif getattr(each.view, "aggregations", None):
             raise OfflineStoreError(
                 "offline.no_view", f"view {each.view.name!r} has windows but is not in the plan",
@@ -154,14 +164,15 @@ def _features(
             )  # fmt: skip
         else:
             stored = source(each.view.batch_source, str(config.repo_path))
-            connection.register("offline_questions", frame.asked(each.join_keys.values()))
+            own.register("offline_questions", frame.asked(each.join_keys.values()))
             ttl_us = int(each.view.ttl.total_seconds() * 1_000_000) if each.view.ttl else 0
-            answers = asof_features(
-                connection, stored, each.join_keys, each.features, ttl_us, "offline_questions", known_by_then
-            )
-        connection.unregister("offline_questions")
-        columns.update(((each.prefix, feature), answers[feature]) for feature in each.features)
-    return columns
+            streams.append(
+                asof_features(
+                    own, stored, each.join_keys, each.features, ttl_us, "offline_questions", known_by_then,
+                    frame.rows.num_rows,
+                )
+            )  # fmt: skip
+    return streams
 
 
 def _only(view: plan.View, features: Sequence[str]) -> plan.View:
@@ -179,11 +190,18 @@ def _table(scenario: plan.Plan, view: plan.View) -> plan.CapturedTable:
     raise OfflineStoreError("offline.no_table", f"the plan captures no {view.table} of {view.source}")
 
 
-def _result(frame: Frame, columns: Mapping[tuple[str, str], pa.ChunkedArray], full_names: bool) -> pa.Table:
-    result = frame.rows
-    for (prefix, feature), values in columns.items():
-        result = result.append_column(f"{prefix}__{feature}" if full_names else feature, values)
-    return result
+def _results(
+    frame: Frame, asked: Sequence[_Asked], streams: Sequence[Iterator[pa.Table]], full_names: bool
+) -> Iterator[pa.Table]:
+    """The frame's rows with every view's features, block after block. The views work beside each other."""
+    with ThreadPoolExecutor(max(len(streams), 1)) as pool:
+        for start in range(0, max(frame.rows.num_rows, 1), BLOCK):
+            result = frame.rows.slice(start, BLOCK)
+            for each, answers in zip(asked, pool.map(next, streams), strict=True):
+                for feature in each.features:
+                    name = f"{each.prefix}__{feature}" if full_names else feature
+                    result = result.append_column(name, answers[feature])
+            yield result
 
 
 def _is_change_log(config: RepoConfig, here: Context, data_source: DataSource) -> bool:
@@ -211,9 +229,9 @@ def _pull(
             hint="windowed views are computed by Flink; ask for historical features instead of materializing",
         )  # fmt: skip
 
-    def compute() -> pa.Table:
+    def blocks() -> Iterator[pa.Table]:
         with _connect(here, config) as connection:
             stored = source(data_source, str(config.repo_path))
-            return rows_between(connection, stored, join_keys, features, start, end, latest)
+            yield from rows_between(connection, stored, join_keys, features, start, end, latest)
 
-    return ApplianceRetrievalJob(compute, str(config.repo_path))
+    return ApplianceRetrievalJob(blocks, str(config.repo_path))

@@ -63,10 +63,8 @@ def test_sql_is_the_algebra(
             return  # an assumed time may lie after the commit that changed the row: there is no order to check
     connection.register("changes", world.change_table(events))
     connection.register("questions", question_table(asked, cut, in_hand))
-    got = window_features(
-        connection, world.VIEW, world.TABLE, "changes", Questions("questions", len(asked), cut, in_hand)
-    ).to_pylist()
-    assert [row["question"] for row in got] == list(range(len(asked)))
+    questions = Questions("questions", len(asked), cut, in_hand)
+    got = pa.concat_tables(window_features(connection, world.VIEW, world.TABLE, "changes", questions)).to_pylist()
     for question, row in zip(asked, got, strict=True):
         expected = oracle.features(world.VIEW, events, question)
         wrong = {name: (value, row[name]) for name, value in expected.items() if not same(value, row[name])}
