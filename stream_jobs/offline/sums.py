@@ -226,8 +226,10 @@ def _running(line: Timeline, stored: pa.Table, i: int, series: _Series) -> tuple
     counted = line.running(pc.is_valid(column).cast(pa.int8()).to_numpy()) if column.null_count else None
     if series.number is None:
         return counted, []
-    filled = column.fill_null(0) if column.null_count else column
-    numbers = _unscaled(filled, series.number) if series.number.type == "decimal" else _integers(filled.cast(pa.int64()))
+    if series.number.type == "decimal":
+        numbers = _unscaled(column.fill_null(0) if column.null_count else column, series.number)
+    else:
+        numbers = _integers(column.cast(pa.int64()).fill_null(0))
     largest = max(int(numbers.max()), -int(numbers.min())) if len(numbers) else 0
     if largest * len(numbers) < _SAFE:
         return counted, [line.running(numbers)]
@@ -236,7 +238,7 @@ def _running(line: Timeline, stored: pa.Table, i: int, series: _Series) -> tuple
 
 def _unscaled(column: pa.ChunkedArray, of: Column) -> Ints:
     """Decimals x 10^scale, from the lower words of their 128 bits."""
-    parts = []
+    parts = [np.empty(0, np.int64)]
     for chunk in column.chunks:
         words = np.frombuffer(chunk.buffers()[1], np.int64)[2 * chunk.offset : 2 * (chunk.offset + len(chunk))]
         low, high = words[0::2], words[1::2]

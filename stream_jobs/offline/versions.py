@@ -68,7 +68,9 @@ def versions_sql(
     """
     types = captured_types(view, table)
     captured = "".join(f", {captured_sql(c)} AS {quote(c.name)}" for c in view.columns)
-    columns = "".join(f", {column_sql(types[c.name], 'live.' + quote(c.name))} AS {quote(c.name)}" for c in view.columns)
+    columns = "".join(
+        f", {column_sql(types[c.name], 'live.' + quote(c.name))} AS {quote(c.name)}" for c in view.columns
+    )
     wanted = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     return f"""
 WITH every AS (

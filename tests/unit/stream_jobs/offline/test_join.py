@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from stream_jobs.lake import schema
 from stream_jobs.lake.reading import connect
+from stream_jobs.offline import join, sums
 from stream_jobs.offline.join import Questions, window_features
+from stream_jobs.plan import View
 from tests.unit.stream_jobs.offline import oracle, world
 
 
@@ -48,6 +50,34 @@ def same(expected: Any, got: Any) -> bool:
     return type(expected) is type(got) and bool(expected == got)
 
 
+def answers(
+    connection: duckdb.DuckDBPyConnection,
+    view: View,
+    events: list[oracle.Event],
+    asked: list[oracle.Question],
+    cut: Any,
+    in_hand: bool,
+) -> list[dict[str, Any]]:
+    connection.register("changes", world.change_table(events))
+    connection.register("questions", question_table(asked, cut, in_hand))
+    questions = Questions("questions", len(asked), cut, in_hand)
+    rows: list[dict[str, Any]] = pa.concat_tables(
+        window_features(connection, view, world.TABLE, "changes", questions)
+    ).to_pylist()
+    return rows
+
+
+def differences(
+    view: View, events: list[oracle.Event], asked: list[oracle.Question], got: list[dict[str, Any]]
+) -> list[Any]:
+    """Per question what the oracle says and what was answered, where they differ."""
+    wrong = []
+    for question, row in zip(asked, got, strict=True):
+        expected = oracle.features(view, events, question)
+        wrong += [(question, name, value, row[name]) for name, value in expected.items() if not same(value, row[name])]
+    return wrong
+
+
 @pytest.mark.parametrize("cut", ["all", "position", "known_at"])
 @pytest.mark.parametrize("in_hand", [False, True])
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -61,11 +91,27 @@ def test_sql_is_the_algebra(
         in_order = sorted(events, key=lambda event: event.position)
         if any(event.known_us > world.START for event in in_order if event.op == "r"):
             return  # an assumed time may lie after the commit that changed the row: there is no order to check
-    connection.register("changes", world.change_table(events))
-    connection.register("questions", question_table(asked, cut, in_hand))
-    questions = Questions("questions", len(asked), cut, in_hand)
-    got = pa.concat_tables(window_features(connection, world.VIEW, world.TABLE, "changes", questions)).to_pylist()
-    for question, row in zip(asked, got, strict=True):
-        expected = oracle.features(world.VIEW, events, question)
-        wrong = {name: (value, row[name]) for name, value in expected.items() if not same(value, row[name])}
-        assert not wrong, (question, wrong)
+    for view in (world.VIEW, world.SUMS):
+        got = answers(connection, view, events, asked, cut, in_hand)
+        assert not differences(view, events, asked, got)
+
+
+@pytest.mark.parametrize("chunk_rows", [20, 10_000])
+@pytest.mark.parametrize("cut", ["all", "position", "known_at"])
+@pytest.mark.parametrize("in_hand", [False, True])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_sums_of_rows_of_which_most_never_changed(
+    connection: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    chunk_rows: int,
+    cut: Any,
+    in_hand: bool,
+    data: st.DataObject,
+) -> None:
+    monkeypatch.setattr(sums, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(join, "BLOCK", 7)
+    events = data.draw(world.long_histories())
+    asked = data.draw(st.lists(world.questions(cut, in_hand), min_size=1, max_size=30))
+    got = answers(connection, world.SUMS, events, asked, cut, in_hand)
+    assert not differences(world.SUMS, events, asked, got)

@@ -68,9 +68,7 @@ def test_sql_is_what_online_reads_compute(
         connection.register("changes", world.change_table(events))
         connection.register("questions", question_table(asked, cut, in_hand=False))
         questions = Questions("questions", len(asked), cut)
-        rows = pa.concat_tables(
-            window_features(connection, world.VIEW, world.TABLE, "changes", questions)
-        ).to_pylist()
+        rows = pa.concat_tables(window_features(connection, world.VIEW, world.TABLE, "changes", questions)).to_pylist()
     for question, row in zip(asked, rows, strict=True):
         online = _numpy(logs.get(question.entity, []), question)
         wrong = {name: (value, row[name]) for name, value in online.items() if not same(value, row[name])}

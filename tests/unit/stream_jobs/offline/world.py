@@ -6,6 +6,7 @@ import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 from hypothesis import strategies as st
 
@@ -48,6 +49,20 @@ VIEW = View(
     "card_payments", 1, "bank", "public.payments", TABLE.topic, "main.edits.card_payments.v1", "card",
     ("card", "place"), "id", "at", _CARRIED, _features(), "", "",
 )  # fmt: skip
+
+
+_ADDITIVE = tuple(
+    feature
+    for feature in (
+        *VIEW.features,
+        WindowFeature("online_kind_count", "count", "kind", 2 * HOUR, where="online"),
+        WindowFeature("points_sum_short", "sum", "points", HOUR, default=7),
+        WindowFeature("online_sum_long", "sum", "online", 6 * HOUR),
+    )
+    if feature.function in ("count", "sum", "mean") and (feature.function == "count" or feature.column != "weight")
+)
+SUMS = msgspec.structs.replace(VIEW, features=_ADDITIVE)
+"""The same view with the features alone that are sums, for which unchanged rows are not joined."""
 
 
 def position(n: int) -> str:
@@ -95,6 +110,39 @@ def histories(draw: st.DrawFn) -> list[Event]:
 
 
 @st.composite
+def long_histories(draw: st.DrawFn) -> list[Event]:
+    """Up to 120 changes, most of them inserts in the order of their event times, as histories are outside of tests."""
+    chance = draw(st.randoms(use_true_random=False))
+    state: dict[int, dict[str, Any]] = {}
+    events: list[Event] = []
+    for step in range(chance.randrange(120)):
+        at, known, usual = position(100 + step), START + step * HOUR // 12, chance.random()
+        row = {
+            "id": step, "at": known - chance.choice([0, 0, 0, 0, 0, 1, 5, -3]) * HOUR, "card": chance.choice([1, 1, 2]),
+            "place": chance.choice(["a", "a", "b'"]), "amount": chance.choice([None, Decimal(chance.randrange(9999)) / 100]),
+            "weight": None, "points": chance.choice([None, 3, -4, 2**58, -(2**58)]), "kind": chance.choice([None, "x"]),
+            "online": chance.choice([None, True, False]),
+        }  # fmt: skip
+        if usual < 0.85 or not state:
+            events.append(Event("c", at, known, row))
+        elif usual < 0.92:
+            events.append(Event("u", at, known, row | {"id": chance.choice(list(state))}))
+        elif usual < 0.98:
+            events.append(Event("d", at, known, state[chance.choice(list(state))]))
+        else:
+            events.append(chance.choice([Event("t", at, known, None), events[-1]]))
+        last = events[-1]
+        if last.row is None:
+            state.clear()
+        elif last.op == "d":
+            state.pop(last.row["id"], None)
+        else:
+            state[last.row["id"]] = last.row
+    chance.shuffle(events)
+    return events
+
+
+@st.composite
 def questions(draw: st.DrawFn, cut: str, in_hand: bool) -> Question:
     entity = (draw(st.integers(1, 3)), draw(st.sampled_from(["a", "b'"])))
     as_of = draw(st.integers(0, 40).map(lambda quarter: START + quarter * HOUR // 4))
@@ -103,7 +151,7 @@ def questions(draw: st.DrawFn, cut: str, in_hand: bool) -> Question:
         hand = draw(_ROWS) | {"at": as_of, "card": entity[0], "place": entity[1]}
     return Question(
         entity, as_of,
-        position(draw(st.sampled_from([0, 7, *range(100, 126)]))) if cut == "position" else None,
+        position(draw(st.sampled_from([0, 7, *range(100, 221)]))) if cut == "position" else None,
         draw(st.integers(-2, 30).map(lambda third: START + third * HOUR // 3)) if cut == "known_at" else None,
         hand,
     )  # fmt: skip
