@@ -12,10 +12,12 @@ import pyarrow as pa
 from stream_jobs.lake import schema
 from stream_jobs.lake.reading import quote, sql_type
 from stream_jobs.offline.compile import additive_sql, candidates_sql, feature_sql, is_additive, longest_us
-from stream_jobs.offline.plain import BLOCK
 from stream_jobs.offline.sums import answer_unchanged, answers_sql, changed_rows
 from stream_jobs.offline.versions import Span, column_sql, versions_sql
 from stream_jobs.plan import CapturedTable, View
+
+BLOCK = 100_000
+"""Questions answered at a time, which bounds what lists of values can hold."""
 
 Cut = Literal["all", "position", "known_at"]
 
@@ -94,7 +96,8 @@ def _questions(connection: duckdb.DuckDBPyConnection, view: View, table: Capture
         f"CREATE OR REPLACE TEMP TABLE window_asked AS SELECT {', '.join(selected)} FROM {questions.relation}"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE window_entities AS SELECT {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS code"
+        "CREATE OR REPLACE TEMP TABLE window_entities AS"
+        f" SELECT {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS code"
         f" FROM (SELECT DISTINCT {keys} FROM window_asked)"
     )
     connection.execute(
@@ -116,7 +119,8 @@ def _versions(
     """``window_versions``: the row versions that some question can see, with the bucket of their event time."""
     sql = versions_sql(view, table, changes, "window_entities", span, rows)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE window_versions AS SELECT *, event_us // {longest_us(view)} AS bucket FROM ({sql})"
+        "CREATE OR REPLACE TEMP TABLE window_versions AS"
+        f" SELECT *, event_us // {longest_us(view)} AS bucket FROM ({sql})"
     )
 
 

@@ -16,10 +16,7 @@ from feast.data_source import DataSource
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake import delta
 from stream_jobs.lake.reading import literal, quote
-
-
-BLOCK = 100_000
-"""Rows of an answer at a time."""
+from stream_jobs.offline.join import BLOCK
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def rows_between(
     end: datetime | None,
     latest: bool,
 ) -> Iterator[pa.Table]:
-    """The source's rows, in tables of at most BLOCK, at least one, with start ≤ time ≤ end; with ``latest`` the newest one of each key."""
+    """The source's rows with start ≤ time ≤ end; with ``latest`` the newest one of each key. At least one table."""
     names = [*join_keys, *features, stored.timestamp, *([stored.created] if stored.created else [])]
     at = quote(stored.timestamp)
     within = [f"{at} {sign} {_time(each)}" for sign, each in ((">=", start), ("<=", end)) if each is not None]

@@ -8,6 +8,7 @@ added. Which rows are which is found anew for each retrieval, so nothing is assu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,7 @@ def _chunks(connection: duckdb.DuckDBPyConnection, changes: str, entities: int, 
     width = max(span.until_us - span.after_us, 0) + 2
     count = max(-(-rows // CHUNK_ROWS), -(-entities // (LINE // width)), 1)
     edges = [entities * n // count for n in range(count + 1)]
-    return [(first, end) for first, end in zip(edges, edges[1:], strict=False) if end > first]
+    return [(first, end) for first, end in itertools.pairwise(edges) if end > first]
 
 
 def _asked_cut(cut: str) -> str:

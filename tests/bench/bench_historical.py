@@ -3,10 +3,10 @@
     python -m tests.bench.bench_historical --feast-python PYTHON [--data card_transactions.parquet]
 
 PYTHON is one with ``feast[duckdb]`` of our version: that store needs ibis, which our environments do not have.
-Needs no appliance. Makes a lake folder (``payments_lake``), computes all rows' 12 features with our store into a parquet
-file block by block, gives Feast's store that file as features computed before, asks both for the same ``--questions``
-random payments, and prints a Markdown table. Every measurement is a process of its own, both take turns: wall time and
-CPU time of the call until the data frame is there, imports before; peak resident memory of the process.
+Needs no appliance. Makes a lake folder (``payments_lake``), computes all rows' 12 features with our store into a
+parquet file block by block, gives Feast's store that file as features computed before, asks both for the same
+``--questions`` random payments, and prints a Markdown table. Every measurement is a process of its own, both take
+turns: wall time and CPU time of the call until the data frame is there, imports before; peak resident memory.
 """
 
 from __future__ import annotations

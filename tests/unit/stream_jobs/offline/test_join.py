@@ -99,7 +99,7 @@ def test_sql_is_the_algebra(
 @pytest.mark.parametrize("chunk_rows", [20, 10_000])
 @pytest.mark.parametrize("cut", ["all", "position", "known_at"])
 @pytest.mark.parametrize("in_hand", [False, True])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_sums_of_rows_of_which_most_never_changed(
     connection: duckdb.DuckDBPyConnection,

@@ -118,9 +118,10 @@ def long_histories(draw: st.DrawFn) -> list[Event]:
     for step in range(chance.randrange(120)):
         at, known, usual = position(100 + step), START + step * HOUR // 12, chance.random()
         row = {
-            "id": step, "at": known - chance.choice([0, 0, 0, 0, 0, 1, 5, -3]) * HOUR, "card": chance.choice([1, 1, 2]),
-            "place": chance.choice(["a", "a", "b'"]), "amount": chance.choice([None, Decimal(chance.randrange(9999)) / 100]),
-            "weight": None, "points": chance.choice([None, 3, -4, 2**58, -(2**58)]), "kind": chance.choice([None, "x"]),
+            "id": step, "at": known - chance.choice([0, 0, 0, 0, 0, 1, 5, -3]) * HOUR,
+            "card": chance.choice([1, 1, 2]), "place": chance.choice(["a", "a", "b'"]),
+            "amount": chance.choice([None, Decimal(chance.randrange(9999)) / 100]), "weight": None,
+            "points": chance.choice([None, 3, -4, 2**58, -(2**58)]), "kind": chance.choice([None, "x"]),
             "online": chance.choice([None, True, False]),
         }  # fmt: skip
         if usual < 0.85 or not state:
