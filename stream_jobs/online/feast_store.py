@@ -14,7 +14,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
+import redis.asyncio
 from feast import Entity, FeatureView, RepoConfig, StreamFeatureView, utils
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
@@ -93,6 +95,7 @@ class ApplianceOnlineStore(RedisOnlineStore):
     """See the module. Raises redis-py's errors when Redis does not answer, OnlineStoreError for what it does not do."""
 
     _windows: _Windowed | None = None
+    _asynchronous: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] | None = None
 
     def _windowed(self, config: RepoConfig) -> _Windowed:
         if self._windows is None:
@@ -106,7 +109,17 @@ class ApplianceOnlineStore(RedisOnlineStore):
         return self._client
 
     async def _get_client_async(self, online_store_config: Any) -> Any:
-        raise OnlineStoreError("online.async", "plain views are read and written without asyncio here")
+        """A client of the running event loop, for plain views."""
+        self._asynchronous = WeakKeyDictionary() if self._asynchronous is None else self._asynchronous
+        loop = asyncio.get_running_loop()
+        if loop not in self._asynchronous:
+            self._asynchronous[loop] = redis_clients.connect_async(current(), online_store_config.user)
+        return self._asynchronous[loop]
+
+    async def close(self) -> None:
+        """Close the running event loop's connections."""
+        if self._asynchronous and (client := self._asynchronous.pop(asyncio.get_running_loop(), None)):
+            await client.aclose()
 
     def online_read(
         self,
@@ -129,7 +142,11 @@ class ApplianceOnlineStore(RedisOnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
-        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+        """As ``online_read``: plain views by an asynchronous client, windowed ones in a thread."""
+        if is_windowed(table):
+            return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+        plain: list[ReadRow] = await super().online_read_async(config, table, entity_keys, requested_features)
+        return plain
 
     def _read_features_per_fv(
         self,
@@ -167,8 +184,16 @@ class ApplianceOnlineStore(RedisOnlineStore):
                     for place in places:
                         vector.statuses[place] = _status(entity[name], old)
 
-    async def _read_features_per_fv_async(self, *arguments: Any, **named: Any) -> None:
-        await asyncio.to_thread(self._read_features_per_fv, *arguments, **named)
+    async def _read_features_per_fv_async(
+        self, config: RepoConfig, grouped_refs: Any, *rest: Any, **named: Any
+    ) -> None:
+        """As ``_read_features_per_fv``: plain views by an asynchronous client, windowed ones in a thread."""
+        plain = [(table, names) for table, names in grouped_refs if not is_windowed(table)]
+        if plain:
+            await super()._read_features_per_fv_async(config, plain, *rest, **named)
+        windowed = [(table, names) for table, names in grouped_refs if is_windowed(table)]
+        if windowed:
+            await asyncio.to_thread(self._read_features_per_fv, config, windowed, *rest, **named)
 
     def online_write_batch(
         self,
@@ -178,17 +203,19 @@ class ApplianceOnlineStore(RedisOnlineStore):
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Plain views only."""
-        if is_windowed(table):
-            raise OnlineStoreError(
-                "online.write_windowed",
-                f"view {table.name!r} is windowed: its values are assembled from the edits of its captured table when "
-                "they are read, so there is no value to write",
-                hint="write to the captured table; the change is in the next read",
-            )
+        _refuse_windowed(table)
         super().online_write_batch(config, table, data, progress)
 
-    async def online_write_batch_async(self, *arguments: Any, **named: Any) -> None:
-        await asyncio.to_thread(self.online_write_batch, *arguments, **named)
+    async def online_write_batch_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[tuple[EntityKey, dict[str, ValueProto], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Plain views only."""
+        _refuse_windowed(table)
+        await super().online_write_batch_async(config, table, data, progress)
 
     def update(
         self,
@@ -217,6 +244,16 @@ class ApplianceOnlineStore(RedisOnlineStore):
 
 def is_windowed(table: FeatureView) -> bool:
     return isinstance(table, StreamFeatureView) and bool(table.aggregations)
+
+
+def _refuse_windowed(table: FeatureView) -> None:
+    if is_windowed(table):
+        raise OnlineStoreError(
+            "online.write_windowed",
+            f"view {table.name!r} is windowed: its values are assembled from the edits of its captured table when "
+            "they are read, so there is no value to write",
+            hint="write to the captured table; the change is in the next read",
+        )
 
 
 def _row(key: EntityKey) -> dict[str, Any]:

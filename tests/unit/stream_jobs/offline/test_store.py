@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from appliance.installation import Installation
 from appliance.layout import Layout
 from appliance.names import Names
 from stream_jobs import plan as plans
-from stream_jobs.errors import OfflineStoreError
+from stream_jobs.errors import OfflineStoreError, OnlineStoreError
 from stream_jobs.lake import sink
+from stream_jobs.offline.job import ApplianceRetrievalJob
 from stream_jobs.offline.store import ApplianceOfflineStore
 from stream_jobs.plan import Plan, View, WindowFeature
 from tests.unit.stream_jobs.lake.changes import TABLE, change, row
@@ -53,19 +55,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     return layout
 
 
-def _store(home: Layout, *objects: Any) -> FeatureStore:
+def _store(home: Layout, *objects: Any, online: dict[str, str] | None = None) -> FeatureStore:
     folder = home.code.parent
     config = RepoConfig(
         project="test", provider="local", registry=str(folder / "registry.db"),
         offline_store={"type": "stream_jobs.offline.store.ApplianceOfflineStore", "memory_mib": 256, "threads": 1},
-        online_store={"type": "sqlite", "path": str(folder / "online.db")}, entity_key_serialization_version=3,
+        online_store=online or {"type": "sqlite", "path": str(folder / "online.db")},
+        entity_key_serialization_version=3,
     )  # fmt: skip
     store = FeatureStore(config=config)
     store.apply(list(objects))
     return store
 
 
-def _windowed(home: Layout) -> FeatureStore:
+def _windowed(home: Layout, online: dict[str, str] | None = None) -> FeatureStore:
     name = Entity(name="name", join_keys=["name"], value_type=ValueType.STRING)
     changes = FileSource(
         name="changes", path=str(home.lake / NAMES.lake_changes("bank", TABLE.table)), file_format=DeltaFormat(),
@@ -80,7 +83,7 @@ def _windowed(home: Layout) -> FeatureStore:
         schema=[Field(name="name", dtype=String), Field(name="count_2d", dtype=Int64)],
         aggregations=[Aggregation(column="*", function="count", time_window=2 * DAY, name="count_2d")],
     )  # fmt: skip
-    return _store(home, name, accounts, view)
+    return _store(home, name, accounts, view, online=online)
 
 
 def _frame(**columns: Any) -> pd.DataFrame:
@@ -105,6 +108,37 @@ def test_cuts_of_a_windowed_view(home: Layout) -> None:
     assert counts(known_at=[committed + timedelta(microseconds=2)] * 3) == [2, 0, 2]
     late = store.get_historical_features(_frame(), ["names:count_2d"], filter_by_created_timestamp=True).to_df()
     assert late["count_2d"].tolist() == [0, 0, 0], "all was committed years after these times"
+
+
+def test_a_result_comes_block_by_block(home: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_jobs.offline.join.BLOCK", 2)
+    monkeypatch.setattr("stream_jobs.offline.store.BLOCK", 2)
+    job = _windowed(home).get_historical_features(_frame(), ["names:count_2d"])
+    assert isinstance(job, ApplianceRetrievalJob)
+    batches = list(job.to_arrow_batches())
+    assert [batch.num_rows for batch in batches] == [2, 1]
+    assert pa.Table.from_batches(batches).to_pandas()["count_2d"].tolist() == [1, 0, 1]
+    job.persist(SavedDatasetFileStorage(str(tmp_path / "saved.parquet")))
+    assert pd.read_parquet(tmp_path / "saved.parquet")["count_2d"].tolist() == [1, 0, 1]
+
+
+def test_an_entity_frame_may_be_sql_over_the_lake(home: Layout) -> None:
+    sql = """SELECT DISTINCT after_name AS name, TIMESTAMPTZ '2018-04-03 14:00:00+02' AS event_timestamp
+             FROM changes."bank.public.accounts" WHERE op = 'c'"""
+    assert _windowed(home).get_historical_features(sql, ["names:count_2d"]).to_df()["count_2d"].tolist() == [1]
+    with pytest.raises(OfflineStoreError, match="gives no rows"):
+        _windowed(home).get_historical_features("SELECT * FROM nowhere", ["names:count_2d"])
+
+
+def test_a_frame_in_another_time_zone_asks_the_same(home: Layout) -> None:
+    frame = _frame()
+    frame["event_timestamp"] = frame["event_timestamp"].dt.tz_convert("Asia/Tokyo")
+    got = _windowed(home).get_historical_features(frame, ["names:count_2d"]).to_df()
+    assert got["count_2d"].tolist() == [1, 0, 1]
+    naive = _frame()
+    naive["event_timestamp"] = naive["event_timestamp"].dt.tz_localize(None)
+    got = _windowed(home).get_historical_features(naive, ["names:count_2d"]).to_df()
+    assert got["count_2d"].tolist() == [1, 0, 1], "times without a zone are UTC"
 
 
 def test_a_result_is_kept_as_a_file_once(home: Layout, tmp_path: Path) -> None:
@@ -139,6 +173,25 @@ def test_a_log_of_changes_gives_no_feature_values(home: Layout) -> None:
     with pytest.raises(OfflineStoreError) as raised:
         ApplianceOfflineStore.pull_all_from_table_or_query(store.config, source, ["name"], ["count_2d"], "opened")
     assert raised.value.code == "offline.change_log"
+
+
+@pytest.mark.parametrize("verb", ["push", "write_to_online_store", "materialize", "materialize_incremental"])
+def test_no_verb_of_feasts_writes_values_into_a_windowed_view(home: Layout, verb: str) -> None:
+    """Refused with our reason, before anything is asked of Redis (there is none here)."""
+    store = _windowed(home, {"type": "stream_jobs.online.feast_store.ApplianceOnlineStore"})
+    rows = pd.DataFrame({"name": ["zoë"], "count_2d": [1], "opened": [NOON]})
+    calls: dict[str, Callable[[], object]] = {
+        "push": lambda: store.push("accounts", rows),
+        "write_to_online_store": lambda: store.write_to_online_store("names", rows),
+        "materialize": lambda: store.materialize(NOON - DAY, NOON, ["names"]),
+        "materialize_incremental": lambda: store.materialize_incremental(NOON, ["names"]),
+    }
+    with pytest.raises(Exception, match=r"is a log of changes|is windowed") as raised:
+        calls[verb]()
+    error: BaseException | None = raised.value
+    while error is not None and not isinstance(error, OfflineStoreError | OnlineStoreError):
+        error = error.__cause__ or error.__context__
+    assert error is not None and error.code in ("offline.change_log", "online.write_windowed")
 
 
 def test_a_plain_view_is_its_newest_row_in_time(home: Layout, tmp_path: Path) -> None:
