@@ -203,7 +203,7 @@ class ApplianceOnlineStore(RedisOnlineStore):
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Plain views only."""
-        _refuse_windowed(table)
+        refuse_windowed(table)
         super().online_write_batch(config, table, data, progress)
 
     async def online_write_batch_async(
@@ -214,7 +214,7 @@ class ApplianceOnlineStore(RedisOnlineStore):
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Plain views only."""
-        _refuse_windowed(table)
+        refuse_windowed(table)
         await super().online_write_batch_async(config, table, data, progress)
 
     def update(
@@ -246,7 +246,8 @@ def is_windowed(table: FeatureView) -> bool:
     return isinstance(table, StreamFeatureView) and bool(table.aggregations)
 
 
-def _refuse_windowed(table: FeatureView) -> None:
+def refuse_windowed(table: FeatureView) -> None:
+    """Raises OnlineStoreError when values of the view are to be written."""
     if is_windowed(table):
         raise OnlineStoreError(
             "online.write_windowed",
