@@ -12,12 +12,14 @@ from functools import partial
 import redis as redis_client
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from appliance import alive, logs
+from appliance import alive, logs, notices
 from appliance.clients import kafka, redis
 from appliance.context import current
 from appliance.errors import ApplianceError
 from appliance.parts.base import Context
 from stream_jobs import plan
+from stream_jobs.marker import order
+from stream_jobs.marker.order import Order
 from stream_jobs.marker.progress import Channel, Point, Progress, decode, marker
 from stream_jobs.mending import mends
 from stream_jobs.mending.mends import Held, Mend
@@ -49,6 +51,8 @@ class _Marker:
         self._marked: dict[str, list[Channel]] = {}
         self._run = f"{_NAME}/{os.getpid()}/{time.time_ns()}"
         self._held: dict[str, Held] = {}
+        self._order: dict[str, Order] = {}
+        self._out_of_order: set[str] = set()
 
     def look(self) -> None:
         """Find sources, topics and partitions, and say that this process works.
@@ -59,6 +63,8 @@ class _Marker:
         topics = self._consumer.list_topics(timeout=5).topics
         if context.layout.plan_file.exists():
             tables = plan.read(context.layout.plan_file).tables
+            posted = {notice.name for notice in notices.read(context.layout)}
+            self._out_of_order = {each for each in self._progress if order.notice(each) in posted}
             for source in {table.source for table in tables}:
                 self._progress.setdefault(source, Progress())
                 captured = {table.topic for table in tables if table.source == source}
@@ -121,7 +127,8 @@ class _Marker:
             limit = min((mend.limit for mend in mine), default=None)
             progress.end_of_batch()
             progress.decide(limit)
-            self._mark(progress, self._marked.get(source, []))
+            if source not in self._out_of_order:
+                self._mark(progress, self._marked.get(source, []))
             self._say_held(source, progress.claim, mine)
             self._probe(progress, limit, self._marked.get(source, []))
         self._producer.poll(0)
@@ -141,6 +148,11 @@ class _Marker:
         sight = decode(message.value())
         if sight is None:
             return
+        before = self._order.setdefault(source, Order()).broken((topic, partition), sight)
+        if before is not None:
+            _LOGGER.error("positions went back", extra={"source": source, "topic": topic, "partition": partition})
+            order.post(self._context.layout, source, (topic, partition), before, sight.point.position)
+            self._out_of_order.add(source)
         progress.see(sight)
         if sight.kind == "truncate" and (topic, partition) in self._marked.get(source, []):
             self._truncated(source, (topic, partition), offset, sight.point)

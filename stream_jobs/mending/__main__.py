@@ -1,4 +1,4 @@
-"""``python -m stream_jobs.mending``: the process ``mender``. Finds lost logs, and does the work on every open mend."""
+"""``python -m stream_jobs.mending``: the process ``mender``. Finds lost logs, works on mends, checks the sources."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from appliance.parts.base import Context
 from stream_jobs.mending import lost, mends, resnapshot, work
 from stream_jobs.mending.mends import Mend
 from stream_jobs.mending.work import NAME, Work
+from stream_jobs.source import watch
 
 _STEP_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
@@ -37,16 +38,23 @@ class _Mender:
         self._work = Work(context, self._touch)
         self._failing: dict[str, float] = {}
         self._looked = -_LOOK_SECONDS
+        self._checked = time.monotonic()
 
     def _touch(self) -> None:
         alive.touch(self._store, self._context.names, NAME)
 
     def round(self) -> None:
-        """Look for lost logs now and then, and take every mend as far as it goes. Raises what ``_FAILURES`` names."""
+        """Look for lost logs and check the sources now and then, and take every mend as far as it goes.
+
+        Raises what ``_FAILURES`` names.
+        """
         self._touch()
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
             lost.look(self._context, self._failing)
+        if time.monotonic() - self._checked > watch.EVERY_SECONDS:
+            self._checked = time.monotonic()
+            watch.look(self._context, self._touch)
         for mend in mends.unfinished(self._context):
             try:
                 self._step(mend)

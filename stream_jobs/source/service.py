@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from appliance import notices
 from appliance.errors import UsageError
 from appliance.parts.base import Context
 from stream_jobs import plan
 from stream_jobs.errors import SourceError
+from stream_jobs.marker import order
 from stream_jobs.mending import mends
 from stream_jobs.source import administrator, connector, database, postgres_checks, record, snapshot, unusable, wal
 from stream_jobs.source.check import Check
 from stream_jobs.source.record import Address, Source, Table
+
+MENDING = "log of changes"
+"""The point that fails while ``mender`` works on it."""
 
 
 @dataclass
@@ -128,7 +133,7 @@ def live(context: Context, report: Report) -> Report:
     )  # fmt: skip
     open_mends = [mend for mend in mends.unfinished(context) if mend.source == report.source.name]
     mending = Check(
-        "log of changes", not open_mends, "; ".join(f"being mended: {each.reason}" for each in open_mends) or "whole",
+        MENDING, not open_mends, "; ".join(f"being mended: {each.reason}" for each in open_mends) or "whole",
         "" if not open_mends else "wait: features of this source stand still meanwhile; appliance source mends",
     )  # fmt: skip
     return replace(report, checks=[*report.checks, state, mending, unusable.check(context, report.source)])
@@ -148,4 +153,6 @@ def remove(context: Context, source: Source, tell: Callable[[str], None]) -> lis
     else:
         database.of(source).release(context, source)
     record.forget(context, source.name)
+    for name in (f"source-{source.name}", order.notice(source.name)):
+        notices.take_back(context.layout, name)
     return left
