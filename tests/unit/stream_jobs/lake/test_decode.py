@@ -21,6 +21,13 @@ def _us(at: datetime.datetime) -> int:
     return (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
 
 
+def test_a_change_of_mariadb_has_its_place_in_the_binlog() -> None:
+    place = {"sequence": None, "file": "mariadb-bin.000012", "pos": 8774, "row": 2}
+    rows, broken = _decode([change("c", 5, row(1), **place), change("c", 6, row(2), **place | {"pos": 0})])
+    assert [got["position"] for got in rows] == [f"{12:08x}{8774:016x}{2:08x}"]
+    assert broken == [(6, "lake.broken_change")]
+
+
 def test_an_update_has_both_images_and_its_commit() -> None:
     rows, broken = _decode([change("u", 5, row(1, balance="-3.10"), row(1, closed=True))])
     assert not broken
