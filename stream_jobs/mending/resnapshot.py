@@ -9,7 +9,6 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import duckdb
 import msgspec
@@ -32,13 +31,19 @@ from stream_jobs.plan import CapturedTable
 from stream_jobs.source import binlog_checks, connector, postgres_checks, record
 from stream_jobs.source.record import SCHEMA, Source
 
+_WHOLE = ("SUCCEEDED", "EMPTY")
+"""What the connector says of a table that it has read to its end."""
+
 
 class _Notification(msgspec.Struct, rename={"kind": "type", "data": "additional_data"}):
-    """Debezium's word on a snapshot. kind: STARTED, IN_PROGRESS, TABLE_SCAN_COMPLETED, COMPLETED, ABORTED, …"""
+    """Debezium's word on a snapshot. id: of the signal that asked for it.
 
-    aggregate_type: str = ""
-    kind: str = ""
-    data: dict[str, Any] | None = None
+    kind: STARTED, IN_PROGRESS, TABLE_SCAN_COMPLETED (with its status), COMPLETED, ABORTED and others.
+    """
+
+    id: str
+    kind: str
+    data: dict[str, str] = {}
 
 
 def begin(context: Context, source: Source, table: CapturedTable, offset: int, *, signalled: bool) -> Mend:
@@ -91,16 +96,24 @@ def signal(work: Work, mend: Mend) -> None:
 
 def snapshot(work: Work, mend: Mend) -> None:
     """Wait until the connector has read the whole table, and the lake has reached what it read."""
-    said = _said(work, mend)
-    if said is None or said.kind not in ("COMPLETED", "ABORTED"):
-        note = "" if said is None else _words(said)
+    said = [
+        each
+        for value in work.read(work.context.names.notifications(mend.source), mend.offset)
+        if (each := msgspec.json.decode(value, type=_Notification)).id == mend.id
+    ]
+    scanned = [each.data.get("status", "") for each in said if each.kind == "TABLE_SCAN_COMPLETED"]
+    wrong = [status for status in scanned if status not in _WHOLE] + [e.kind for e in said if e.kind == "ABORTED"]
+    if wrong:
+        LOGGER.error("the snapshot of %s failed: %s", mend.tables, wrong[0])
+        done(work, mend, {}, note=f"failed: the connector says {wrong[0]}; nothing was changed")
+        return
+    if not any(each.kind == "COMPLETED" for each in said):
+        note = _words(said[-1]) if said else ""
         if note != mend.note:
             mends.write(work.context, msgspec.structs.replace(mend, note=note))
         return
-    status = (said.data or {}).get("status", "SUCCEEDED")
-    if said.kind == "ABORTED" or status != "SUCCEEDED":
-        LOGGER.error("the snapshot of %s failed: %s %s", mend.tables, said.kind, status)
-        done(work, mend, {}, note=f"failed: the connector says {said.kind} {status}; nothing was changed")
+    if not scanned:
+        done(work, mend, {}, note="failed: the connector does not know the table; nothing was changed")
         return
     tables = work.tables(mend)
     if work.in_lake(mend, tables) and all(_reached(work.context, table) for table in tables):
@@ -114,24 +127,12 @@ def hold(work: Work, mend: Mend) -> None:
         mends.write(work.context, msgspec.structs.replace(mend, step="compare"))
 
 
-def _said(work: Work, mend: Mend) -> _Notification | None:
-    """The connector's last word on this snapshot: the connector does one at a time, in the order of the signals."""
-    last = None
-    for value in work.read(work.context.names.notifications(mend.source), mend.offset):
-        each = msgspec.json.decode(value, type=_Notification)
-        tables = str((each.data or {}).get("data_collections", ""))
-        if each.aggregate_type == "Incremental Snapshot" and all(table in tables for table in mend.tables):
-            last = each
-    return last
-
-
 def _words(said: _Notification) -> str:
-    data = said.data or {}
-    rows = data.get("total_rows_scanned")
-    done_up_to = data.get("last_processed_key")
-    return said.kind.lower().replace("_", " ") + (
-        f", {rows} rows" if rows else f", up to key {done_up_to} of {data.get('maximum_key')}" if done_up_to else ""
-    )
+    rows, key = said.data.get("total_rows_scanned"), said.data.get("last_processed_key")
+    text = said.kind.lower().replace("_", " ")
+    if rows is not None:
+        return f"{text}, {rows} rows"
+    return text if key is None else f"{text}, up to key {key} of {said.data.get('maximum_key')}"
 
 
 def _reached(context: Context, table: CapturedTable) -> bool:
