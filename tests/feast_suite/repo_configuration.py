@@ -99,5 +99,5 @@ def _start_redis() -> subprocess.Popen[bytes]:
 
 AVAILABLE_OFFLINE_STORES = [("local", ApplianceFilesCreator), ("local", ApplianceDeltaCreator)]
 AVAILABLE_ONLINE_STORES: dict[str, tuple[Any, Any]] = {
-    "appliance": ({"type": "stream_jobs.online.feast_store.ApplianceOnlineStore"}, ApplianceRedisCreator)
+    "redis": ({"type": "stream_jobs.online.feast_store.ApplianceOnlineStore"}, ApplianceRedisCreator)
 }
