@@ -10,6 +10,7 @@ import uuid
 
 import msgspec
 
+from appliance import notices
 from appliance import position as positions
 from appliance.clock import wall_us
 from appliance.errors import ApplianceError
@@ -50,8 +51,17 @@ def look(context: Context, failing: dict[str, float]) -> None:
 def begin(context: Context, source: Source, reason: str) -> None:
     LOGGER.error("changes of %s are lost; a new snapshot is taken: %s", source.name, reason)
     tables = tuple(table.name for table in source.tables)
+    notices.post(
+        context.layout, _notice(source.name),
+        f"Changes of source {source.name} were lost ({reason}); a new snapshot heals it, its features stand still",
+        "appliance source mends; appliance logs mender",
+    )  # fmt: skip
     name = f"lost-{source.name}-{uuid.uuid4().hex[:12]}"
     mends.write(context, Mend(name, source.name, "lost", reason, wall_us(), tables, "reset", holds=True))
+
+
+def _notice(source: str) -> str:
+    return f"source-lost-{source}"
 
 
 def reset(work: Work, mend: Mend) -> None:
@@ -110,3 +120,4 @@ def compare_all(work: Work, mend: Mend) -> None:
         expected = compare.expected_in_snapshot(table, changes, mend.position)
         written[table.table] = work.take_out(mend, table, mend.position, mend.known_at, expected)
     done(work, mend, written)
+    notices.take_back(work.context.layout, _notice(mend.source))
