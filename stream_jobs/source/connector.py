@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance import limits
 from appliance.clients import connect, kafka
 from appliance.parts.base import Context
 from stream_jobs.source import database
@@ -50,6 +51,7 @@ def config(context: Context, source: Source, base: str) -> dict[str, str]:
         "decimal.handling.mode": "string",
         "time.precision.mode": "microseconds",
         "binary.handling.mode": "base64",
+        f"column.truncate.to.{limits.TEXT_CHARS}.chars": ".*",
         "skipped.operations": "none",
         "tombstones.on.delete": "false",
         "topic.creation.default.replication.factor": "1",
