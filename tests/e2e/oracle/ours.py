@@ -118,7 +118,7 @@ def add_source(side: Side) -> None:
 
 
 def clear(context: Context) -> None:
-    """Take away what runs have left: sources, views, databases, roles and topics."""
+    """Take away what runs have left: sources, views, databases, roles, and topics that nothing reads any more."""
     path = _features_file(context)
     for source in command(context, "source", "list"):
         if source["name"].startswith(PREFIX):
@@ -134,9 +134,10 @@ def clear(context: Context) -> None:
             connection.execute(slots, (database,))
             connection.execute(f"DROP DATABASE {database} WITH (FORCE)".encode())
             connection.execute(f"DROP ROLE IF EXISTS {database}_cdc".encode())
+    kept = {view.source for view in plans.read(context.layout.plan_file).computed}
     admin = kafka.admin(context)
     topics = [topic for topic in admin.list_topics(timeout=10).topics if f".{PREFIX}" in topic]
-    if topics:
+    if topics and not any(source.startswith(PREFIX) for source in kept):  # jobs of versions that are kept still read
         admin.delete_topics(topics)
 
 
