@@ -140,7 +140,9 @@ def run(context: Context, options: Options, say: Callable[[str], None]) -> Resul
     views = side.views(plan)
     done = changes.Committed()
     watch = _Watch(context, views, done)
-    ours.until(lambda: bool(ours.reached(context, store, views)), "the first position is reached", 180)
+    ours.until(
+        lambda: bool(ours.reached(context, store, views)), "the first position is reached", options.settle_seconds
+    )
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         probed = Path(folder) / "probes.jsonl"
