@@ -263,7 +263,8 @@ class Paths:
 
     redis, hbase: the edits of ``card_payments`` as their writer writes them. lake: the changes as the lake's writer
     gets them. online, offline: the plan that the online reader, or Feast's offline store, has. claimed: how many steps
-    Redis claims to be further than it is. cut_ignored: the reader takes everything there is. entity_log: what becomes
+    Redis claims to be further than it is. cut_ignored: the reader takes everything there is. in_hand: the row
+    that the reader gets. entity_log: what becomes
     of an entity's packed log. logged: what becomes of a value on its way into the ledger.
     """
 
@@ -274,6 +275,7 @@ class Paths:
     offline: Plan = PLAN
     claimed: int = 0
     cut_ignored: bool = False
+    in_hand: Callable[[Row], Row] = dict
     entity_log: Callable[[bytes], bytes] = bytes
     logged: Callable[[str, Any], Any] = lambda name, value: value
     definition_hash: str = SERVICE.definition_hash
@@ -340,7 +342,9 @@ class World:
 
     def _prediction(self, number: int, scored: Scored, stored: dict[str, bytes]) -> Prediction:
         row, own = scored.row, position(scored.step) if scored.way == "cdc" else None
-        lookup = OnlineReader(None, NAMES, self._paths.online).lookup(SERVICE, [RowInHand(row["at"], row, own)])
+        lookup = OnlineReader(None, NAMES, self._paths.online).lookup(
+            self._paths.online.service(SERVICE.name), [RowInHand(row["at"], self._paths.in_hand(row), own)]
+        )
         claimed = position(scored.reached + self._paths.claimed)
         read_at = positions.LAST if self._paths.cut_ignored else claimed
         reached = {reached_positions.key(NAMES, view): read_at for view in self._paths.online.views}
