@@ -296,7 +296,7 @@ AGGREGATE_MUTANTS: dict[str, tuple[str, Callable[..., list[Any]]]] = {
 def test_an_error_of_the_algebra_is_caught(
     name: str, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The numpy algebra: the online reader's kernel and the SQL see it, or the SQL alone where the kernel is not used."""
+    """Numpy: the online reader's kernel and the SQL see it, or the SQL alone where the kernel is not used."""
     function, wrong = AGGREGATE_MUTANTS[name]
     monkeypatch.setitem(aggregate.AGGREGATES, function, wrong)
     assert different(store, tmp_path, monkeypatch, Paths())["card_payments"] > 0
