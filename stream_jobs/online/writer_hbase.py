@@ -23,8 +23,9 @@ NAME = "writer-hbase"
 _MOST = 5000
 """Records in one step when it is behind: HBase spends 9 µs on one of 5,000, 36 on one of 500 (docs, stream_jobs)."""
 
-_CALL_BYTES = 2 * 2**20
-"""A call is sent when it has this much; with one more record it still fits into ``limits.FRAME_MIB``."""
+_CALL_BYTES = 2**20
+"""A call is sent when its values have this much. Usual ones then stay below 2 MiB, the Thrift server's own default, and
+with one record of the largest kind below ``limits.FRAME_MIB``."""
 
 _TELL_SECONDS = 0.5
 

@@ -26,10 +26,12 @@ from stream_jobs import plan as plans
 from stream_jobs.online import hbase_table
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.online.answers import Answer
+from stream_jobs.online.edits_topic import Received
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.online.packed import EMPTY, HEADER_BYTES, RowLayout
 from stream_jobs.online.redis_log import rebuild_field, state_key
 from stream_jobs.online.view_reader import ViewReader, Wants
+from stream_jobs.online.writer_hbase import HBaseSession
 from stream_jobs.plan import Plan, View
 from stream_jobs.rebuild import from_lake, held
 from stream_jobs.rebuild.hbase import HBaseRebuild
@@ -264,3 +266,31 @@ def test_hbase_holds_the_lakes_edits_again(live: Context, plan: Plan, world: Wor
 def _same(world: World, found: dict[str, list[Edit]], edits: dict[str, list[Edit]], entities: list[str]) -> bool:
     encode = world.layout.encode
     return all(set(map(encode, edits[one])) == set(map(encode, found.get(one, []))) for one in entities)
+
+
+def test_the_writer_of_hbase_takes_a_batch_of_any_size(live: Context, plan: Plan) -> None:
+    """More than HBase's Thrift server takes in one call by default (2 MiB), in many cells and in one."""
+    view, name = plan.views[0], f"{live.names.tenant}:test_large_batch"
+    session = HBaseSession.__new__(HBaseSession)
+    with hbase.connect(live) as connection:
+        hbase.create_table(connection, name, hbase_table.OPTIONS)
+        try:
+            session._tables = {view.edits_topic: connection.table(name)}
+            edits = [Edit(1, f"{n:032x}", n, str(n % 700), str(n), n) for n in range(12_000)]
+            edits.append(Edit(1, f"{1:032x}", 1, "large", "1", 1, columns={"note": "x" * 6 * 2**20}))
+            session._put([Received(view, _Record(msgspec.json.encode(edit)), edit) for edit in edits])
+            stored = dict(connection.table(name).scan())
+            assert sum(map(len, stored.values())) == len(edits)
+            assert len(next(iter(stored[hbase_table.row_key("large")].values()))) > 6 * 2**20
+        finally:
+            connection.delete_table(name, disable=True)
+
+
+class _Record:
+    """What the writer asks of a Kafka record."""
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def value(self) -> bytes:
+        return self._value
