@@ -70,10 +70,10 @@ def start(context: Context, source: Source) -> None:
     A connector that is there keeps its base. One that must begin anew (its slot was lost) has to be removed first:
     the changes of its new slot sort after all that came through the old one only above a new base.
     """
-    ensure_topics(context, source)
     connector = name(context, source)
     known = connect.config(context, connector) or {}
     base = known.get(_BASE) or str(database.of(source).base(context, source))
+    ensure_topics(context, source)
     connect.put(context, connector, config(context, source, base))
 
 

@@ -23,6 +23,8 @@ def highest(context: Context, source: Source) -> str | None:
         context, users.ADMINISTRATOR, f"{context.installation.tenant}.{users.ADMINISTRATOR}.former"
     )
     try:
+        if topic not in consumer.list_topics(timeout=_SECONDS).topics:
+            return None
         return _highest(consumer, TopicPartition(topic, 0))
     finally:
         consumer.close()

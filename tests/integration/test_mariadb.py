@@ -151,6 +151,8 @@ def test_a_server_that_counts_its_files_anew_fails_the_connector_and_begins_abov
     live: Context, shop: Shop
 ) -> None:
     run, source = shop.server.run, shop.source
+    service.add(live, source, lambda text: None)
+    run("FLUSH BINARY LOGS; UPDATE appliance_cdc.heartbeat SET at = now(6)")
     before = former.highest(live, source)
     record.forget(live, source.name)  # so that it is not mended behind the test's back
     run("RESET MASTER")
