@@ -41,6 +41,10 @@ class CompileError(ApplianceError):
     """A definition cannot be computed exactly, or contradicts itself; the hint says what to change."""
 
 
+class VersionError(ApplianceError):
+    """A version of a view or service cannot be put into effect, switched to or gone back to."""
+
+
 class FlinkJobError(ApplianceError):
     """A Flink job cannot be submitted or kept running."""
 

@@ -65,6 +65,13 @@ class View(msgspec.Struct, frozen=True):
     definition_hash: str
     ttl_ms: int | None = None
 
+    @property
+    def captured_columns(self) -> tuple[str, ...]:
+        """The columns of the captured table that the view reads."""
+        return tuple(
+            dict.fromkeys((self.row_id, *self.join_keys, self.event_time, *(column.name for column in self.columns)))
+        )
+
 
 class RequestFeature(msgspec.Struct, frozen=True):
     """A feature computed from the row in hand by ``function`` ("module:name", a plain function row → value)."""
@@ -130,6 +137,10 @@ class Plan(msgspec.Struct, frozen=True):
 
     views: the version of each view that is read. coming: versions being filled, which are to take the place of those.
     former: versions kept up to date so that one can go back to them. A view has at most one of each.
+    dropped: versions whose topic, keys and table are still to be removed.
+    coming_services: what a service is to be once its views, and where its inputs differ its model, are there.
+    former_services: what a service was before. going: views to be given up once no service uses them.
+    kept_until: edits topic, or ``service:<name>`` → how long a former version or service is kept, µs of the wall clock.
     """
 
     scenario: str
@@ -139,6 +150,11 @@ class Plan(msgspec.Struct, frozen=True):
     time_zone: str = "UTC"
     coming: tuple[View, ...] = ()
     former: tuple[View, ...] = ()
+    dropped: tuple[View, ...] = ()
+    coming_services: tuple[Service, ...] = ()
+    former_services: tuple[Service, ...] = ()
+    going: tuple[str, ...] = ()
+    kept_until: dict[str, int] = {}
 
     @property
     def computed(self) -> tuple[View, ...]:
@@ -150,6 +166,10 @@ class Plan(msgspec.Struct, frozen=True):
             if view.name == name:
                 return view
         raise PartError("plan.no_view", f"no view {name!r} in the plan; there are {[v.name for v in self.views]}")
+
+    def wanted_service(self, name: str) -> Service:
+        """What a service is to be: the coming definition if there is one, which a new model is trained for."""
+        return next((each for each in self.coming_services if each.name == name), None) or self.service(name)
 
     def service(self, name: str) -> Service:
         for service in self.services:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from feast import FeatureService, OnDemandFeatureView
 
-from stream_jobs.compiler.definition import definition_hash
+from stream_jobs.compiler.definition import service_hash
 from stream_jobs.compiler.tables import Table
 from stream_jobs.errors import CompileError
 from stream_jobs.plan import Policy, RequestFeature, Service, View
@@ -45,14 +45,7 @@ def service(
     policy = _policy(declared.tags["appliance.policy"], where)
     for function in (policy.explain, *(feature.function for feature in request)):
         _load(function, where)
-    canonical = {
-        "service": declared.name,
-        "events": [events.source, events.table, events.key, events.event_time],
-        "features": inputs,
-        "views": {view: views[view].definition_hash for view in used},
-        "request": request,
-    }
-    return Service(
+    made = Service(
         name=declared.name,
         source=events.source,
         event_table=events.table,
@@ -66,8 +59,9 @@ def service(
         features=inputs,
         model=declared.tags["appliance.model"],
         policy=policy,
-        definition_hash=definition_hash(canonical),
+        definition_hash="",
     )
+    return msgspec.structs.replace(made, definition_hash=service_hash(made, views))
 
 
 def _inputs(
