@@ -67,6 +67,12 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_interval_ms: Positive = 60_000
 
 
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """keep_former_hours: how long the version before the one served is kept up to date, to go back to."""
+
+    keep_former_hours: Positive = 24
+
+
 class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """catchup_wait_ms: how long CDC scoring waits for the features to reach the row's own position."""
 
@@ -104,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flink: Flink = Flink()
     cdc: Cdc = Cdc()
     lake: Lake = Lake()
+    features: Features = Features()
     scoring: Scoring = Scoring()
     parity: Parity = Parity()
     alerts: Alerts = Alerts()

@@ -85,7 +85,7 @@ def _train(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         promote=not arguments.no_promote,
     )
-    record = pipeline.train(context, plan, plan.service(arguments.service), wish, from_feast, _progress)
+    record = pipeline.train(context, plan, plan.wanted_service(arguments.service), wish, from_feast, _progress)
     if arguments.json:
         _print(_described(Registry.of(context), record))
     else:

@@ -28,6 +28,7 @@ from models.recipe import Recipe
 from models.registry import Champion, ModelVersion, Registry, Thresholds
 from models.serving import Serving
 from models.split import TAIL, TEST
+from stream_jobs.compiler.definition import inputs_hash
 from stream_jobs.plan import Plan, Service
 
 
@@ -145,6 +146,7 @@ def _make(
         created_at=time.time_ns() // 1000,
         definition_hash=service.definition_hash,
         inputs=inputs,
+        inputs_hash=inputs_hash(service, plan.wanted_views),
         recipe=how,
         seed=wish.seed,
         split=periods,

@@ -51,7 +51,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
     """Everything known of one version. Times are µs UTC. state is not stored here: see ``Registry.state``.
 
     torch_onnx_difference, triton_difference: largest distances of scores, on all rows and on the golden rows.
-    refused: why the gate did not let it through, empty if it did.
+    refused: why the gate did not let it through, empty if it did. inputs_hash: what its inputs mean
+    (``stream_jobs.compiler.definition.inputs_hash``); a service with other inputs is not served with it.
     """
 
     model: str
@@ -75,6 +76,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
     train_seconds: float
     libraries: dict[str, str]
     refused: str = ""
+    inputs_hash: str = ""
 
 
 class Champion(msgspec.Struct, frozen=True):

@@ -167,6 +167,11 @@ class Plan(msgspec.Struct, frozen=True):
                 return view
         raise PartError("plan.no_view", f"no view {name!r} in the plan; there are {[v.name for v in self.views]}")
 
+    @property
+    def wanted_views(self) -> dict[str, View]:
+        """View → the version that was applied last: the one coming if there is one, else the one served."""
+        return {view.name: view for view in (*self.views, *self.coming)}
+
     def wanted_service(self, name: str) -> Service:
         """What a service is to be: the coming definition if there is one, which a new model is trained for."""
         return next((each for each in self.coming_services if each.name == name), None) or self.service(name)

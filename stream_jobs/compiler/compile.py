@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from appliance.parts.base import Context
 from appliance.ports import Port
 from stream_jobs.compiler import objects, services, sql, tables, views
 from stream_jobs.compiler.definition import Versions
 from stream_jobs.errors import CompileError
 from stream_jobs.plan import Plan
-
-
-def versions_file(context: Context) -> Path:
-    """Where the versions given to definitions are kept."""
-    return context.layout.plan_file.with_name("versions.json")
 
 
 def compiled(context: Context, versions: Versions) -> Plan:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.parts.base import Context
 from stream_jobs.plan import Service, View, WindowFeature
 
 _DROPPED = "dropped:"
@@ -54,6 +55,11 @@ def service_hash(service: Service, views: Mapping[str, View]) -> str:
             "request": service.request_features,
         }
     )
+
+
+def versions_file(context: Context) -> Path:
+    """Where the versions given to definitions are kept."""
+    return context.layout.plan_file.with_name("versions.json")
 
 
 class Versions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 
@@ -13,11 +14,14 @@ from appliance.context import current
 from appliance.errors import ApplianceError
 from appliance.parts.base import Context
 from stream_jobs import plan
+from stream_jobs.errors import FlinkJobError
 from stream_jobs.jobs import keeper, submission, wanted
+from stream_jobs.versions.tending import Tending
 
 _NAME = "flink-jobs"
 _USER = "flink"
 _POLL_SECONDS = 2.0
+_LOGGER = logging.getLogger(_NAME)
 
 
 class _Loop:
@@ -27,6 +31,7 @@ class _Loop:
         self._context = context
         self._store = redis.connect(context, _USER)
         self._restores = keeper.Restores()
+        self._tending = Tending(context, self._store)
 
     def look(self) -> bool:
         """Compare and mend once. Returns whether everything wanted runs. Raises ApplianceError, redis.RedisError."""
@@ -36,20 +41,31 @@ class _Loop:
             flink.call(context, "/overview")
             alive.touch(self._store, context.names, _NAME)
             return True
-        jobs = wanted.jobs(plan.read(context.layout.plan_file), tenant, context.data("flink") / "checkpoints")
+        now = plan.read(context.layout.plan_file)
+        jobs = wanted.jobs(now, tenant, context.data("flink") / "checkpoints")
+        needed = [name for name, job in jobs.items() if job.view in now.views]
         listed = flink.jobs(context)
-        todo = keeper.steps(listed, jobs, wanted.prefix(tenant))
+        todo = keeper.steps(listed, jobs, wanted.prefix(tenant), needed)
         for job in todo.cancel:
             flink.cancel(context, job)
-        if todo.submit:
-            missing = [jobs[name] for name in todo.submit]
-            self._topics(missing)
-            keeper.start_missing(
-                missing, keeper.failed_names(listed), self._restores, lambda each: submission.submit(context, each)
-            )
+        failed = keeper.failed_names(listed)
+        self._start([jobs[name] for name in todo.submit if name in needed], failed)
+        trouble = ""
+        try:
+            self._start([jobs[name] for name in todo.submit if name not in needed], failed)
+        except FlinkJobError as error:
+            _LOGGER.warning("a version that is not served cannot be filled", exc_info=error)
+            trouble = error.message
+        self._tending.look(wanted.versions(listed, tenant), trouble)
         if todo.settled:
             alive.touch(self._store, context.names, _NAME)
         return todo.settled
+
+    def _start(self, missing: list[wanted.Job], failed: frozenset[str]) -> None:
+        """Submit these jobs, if there are any. Raises FlinkJobError."""
+        if missing:
+            self._topics(missing)
+            keeper.start_missing(missing, failed, self._restores, lambda each: submission.submit(self._context, each))
 
     def _topics(self, jobs: list[wanted.Job]) -> None:
         """Create what the jobs read and write, and check that the edits topics fit the plan."""

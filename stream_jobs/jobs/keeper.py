@@ -9,26 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import PartError
-from stream_jobs.jobs.wanted import Job, latest_checkpoint
+from stream_jobs.jobs.wanted import ENDED, Job, latest_checkpoint
 
-_ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 _LOGGER = logging.getLogger("flink-jobs")
 
 
 @dataclass(frozen=True)
 class Steps:
-    """cancel: ids of jobs to end. submit: names of jobs that are missing. settled: all that is wanted runs, alone."""
+    """cancel: ids of jobs to end. submit: names of jobs that are missing. settled: all that is needed runs, alone."""
 
     cancel: tuple[str, ...]
     submit: tuple[str, ...]
     settled: bool
 
 
-def steps(listed: Iterable[Mapping[str, Any]], wanted: Iterable[str], prefix: str) -> Steps:
-    """What to do. Of two jobs with one name the older stays; nothing is submitted while a job of ours has to end."""
+def steps(
+    listed: Iterable[Mapping[str, Any]], wanted: Iterable[str], prefix: str, needed: Iterable[str] | None = None
+) -> Steps:
+    """What to do. Of two jobs with one name the older stays; nothing is submitted while a job of ours has to end.
+
+    needed: of the wanted jobs those without which the appliance does not work; all of them unless given.
+    """
     names = set(wanted)
     live = sorted(
-        (job for job in listed if job["name"].startswith(prefix) and job["state"] not in _ENDED),
+        (job for job in listed if job["name"].startswith(prefix) and job["state"] not in ENDED),
         key=lambda job: (job["start-time"], job["jid"]),
     )
     kept: dict[str, Mapping[str, Any]] = {}
@@ -39,11 +43,11 @@ def steps(listed: Iterable[Mapping[str, Any]], wanted: Iterable[str], prefix: st
         else:
             ending.append(job)
     missing = () if ending else tuple(sorted(names - kept.keys()))
-    runs = all(_runs(job) for job in kept.values())
+    must = names if needed is None else set(needed)
     return Steps(
         cancel=tuple(job["jid"] for job in ending if job["state"] != "CANCELLING"),
         submit=missing,
-        settled=not ending and kept.keys() == names and runs,
+        settled=not ending and all(name in kept and _runs(kept[name]) for name in must),
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stream_jobs.plan import Plan, View
 
 _PREFIX = "edits"
+ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
+"""States of a Flink job that does nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,12 @@ def jobs(plan: Plan, tenant: str, checkpoints: Path) -> dict[str, Job]:
         name = f"{prefix(tenant)}{view.name}.v{view.version}.{digest}"
         found[name] = Job(name, view, checkpoints / f"{view.name}.v{view.version}.{digest}")
     return found
+
+
+def versions(listed: Iterable[Mapping[str, Any]], tenant: str) -> frozenset[str]:
+    """``<view>.v<N>`` of every job of ours that has not ended."""
+    names = (job["name"] for job in listed if job["state"] not in ENDED and job["name"].startswith(prefix(tenant)))
+    return frozenset(name.removeprefix(prefix(tenant)).rpartition(".")[0] for name in names)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

@@ -145,7 +145,7 @@ def _streams(
 ) -> list[Iterator[pa.Table]]:
     """For each view its features, a table for each block of the frame's rows. Each has a connection of its own."""
     scenario = plan.read(here.layout.plan_file) if here.layout.plan_file.exists() else plan.Plan("", (), (), ())
-    windowed = {view.name: view for view in scenario.views}
+    windowed = scenario.wanted_views
     row_views = {name for service in scenario.services for name in service.row_views}
     streams = []
     for each in asked:

@@ -226,8 +226,11 @@ class ApplianceOnlineStore(RedisOnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Take the keys of deleted views out of Redis. Nothing has to be made for new ones."""
-        self._remove(config, tables_to_delete)
+        """Take the keys of deleted plain views out of Redis. Nothing has to be made for new ones.
+
+        The versions of windowed views come and go with the plan (``stream_jobs.versions``): one that is no longer
+        defined is kept for a while to go back to.
+        """
         plain = [table for table in tables_to_delete if not is_windowed(table)]
         super().update(config, plain, tables_to_keep, entities_to_delete, entities_to_keep, partial)
 

@@ -182,6 +182,19 @@ def forget(redis: Any, names: Names, view: str) -> None:
         redis.unlink(*keys[begin : begin + 1000])
 
 
+def forget_version(redis: Any, names: Names, view: View) -> None:
+    """Take one version out of Redis: the position reached, the writer's state of it, then its entities."""
+    fields = [name for name in redis.hkeys(state_key(names)) if name.decode().split("|")[1] == view.edits_topic]
+    with redis.pipeline(transaction=True) as pipe:
+        pipe.unlink(reached_positions.key(names, view))
+        if fields:
+            pipe.hdel(state_key(names), *fields)
+        pipe.execute()
+    keys = list(redis.scan_iter(match=names.redis_edits(view.name, view.version, "*"), count=1000))
+    for begin in range(0, len(keys), 1000):
+        redis.unlink(*keys[begin : begin + 1000])
+
+
 def offsets(redis: Any, names: Names) -> dict[Partition, int]:
     """Where the writer goes on in each partition."""
     return _decode(

@@ -171,7 +171,7 @@ def _begun(plan: Plan, service: Service) -> list[str]:
     return [name for name in service.views if name not in plan.service(service.name).views]
 
 
-def _moved(plan: Plan, views: Mapping[str, View], services: Mapping[str, Service], until: int) -> Plan:
+def _moved(plan: Plan, views: dict[str, View], services: Mapping[str, Service], until: int) -> Plan:
     moving = _Moving(plan, until)
     for view in views.values():
         moving.take_out(view)
