@@ -140,7 +140,8 @@ class Plan(msgspec.Struct, frozen=True):
     dropped: versions whose topic, keys and table are still to be removed.
     coming_services: what a service is to be once its views, and where its inputs differ its model, are there.
     former_services: what a service was before. going: views to be given up once no service uses them.
-    kept_until: edits topic, or ``service:<name>`` → how long a former version or service is kept, µs of the wall clock.
+    kept_until: ``<view>.v<N>`` or ``service:<name>`` → how long a former version or service is kept, µs wall clock.
+    to_fill: ``<view>.v<N>`` of versions whose edits come from the lake first; their jobs have not begun.
     """
 
     scenario: str
@@ -155,6 +156,7 @@ class Plan(msgspec.Struct, frozen=True):
     former_services: tuple[Service, ...] = ()
     going: tuple[str, ...] = ()
     kept_until: dict[str, int] = {}
+    to_fill: tuple[str, ...] = ()
 
     @property
     def computed(self) -> tuple[View, ...]:

@@ -10,6 +10,8 @@ The script's statements are parted by blank lines; the last is the statement set
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance import limits, position
@@ -46,6 +48,9 @@ END"""
 """``appliance.position.of`` in SQL: null where it raises."""
 
 _OUT = {"int64": "BIGINT", "decimal": "STRING", "float64": "DOUBLE", "string": "STRING", "bool": "BOOLEAN"}
+
+
+_STARTUP = re.compile(r"'scan\.startup\.mode' = '[^']*'(,\s+'scan\.startup\.specific-offsets' = '[^']*')?")
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,23 @@ def script(view: ViewShape, kafka: KafkaAddress) -> str:
     return "\n\n".join(statements)
 
 
+def start_at(script: str, options: Mapping[str, str]) -> str:
+    """The script of a job that begins to read the captured topic where these options of Flink's Kafka source say."""
+    return _STARTUP.sub(lambda _: _options(options), script)
+
+
+def start_as(script: str, other: str) -> str:
+    """The script of a job that begins where ``other`` does."""
+    found = _STARTUP.search(other)
+    return _STARTUP.sub(lambda _: found[0], script) if found else script
+
+
 def text(value: str) -> str:
     """A string literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def _options(options: dict[str, str]) -> str:
+def _options(options: Mapping[str, str]) -> str:
     return ",\n  ".join(f"{text(key)} = {text(value)}" for key, value in options.items())
 
 

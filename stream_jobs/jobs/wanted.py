@@ -33,6 +33,8 @@ def jobs(plan: Plan, tenant: str, checkpoints: Path) -> dict[str, Job]:
     """One job a view version. Its checkpoints belong to its script: those of another would not find their state."""
     found = {}
     for view in plan.computed:
+        if f"{view.name}.v{view.version}" in plan.to_fill:
+            continue
         digest = hashlib.sha256(view.sql.encode()).hexdigest()[:12]
         name = f"{prefix(tenant)}{view.name}.v{view.version}.{digest}"
         found[name] = Job(name, view, checkpoints / f"{view.name}.v{view.version}.{digest}")

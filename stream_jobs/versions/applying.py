@@ -16,7 +16,7 @@ from stream_jobs import plan as plans
 from stream_jobs.errors import VersionError
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.plan import Plan
-from stream_jobs.versions import difference, models, transition
+from stream_jobs.versions import difference, forecast, models, transition
 from stream_jobs.versions.difference import Change
 from stream_jobs.versions.holder import alone
 from stream_jobs.versions.tending import forget, kept_until
@@ -63,7 +63,8 @@ def apply(context: Context) -> tuple[list[Change], Plan]:
         current = present(context)
         wanted, versions = compiled(context)
         changes = difference.changes(current, wanted)
-        plan = transition.begin(current, wanted, models.scoring(context), kept_until(context))
+        lacking = forecast.lacking(context, {view.source_topic for view in wanted.views})
+        plan = transition.begin(current, wanted, models.scoring(context), kept_until(context), lacking)
         topics = {name for view in plan.computed for name in (view.source_topic, view.edits_topic)}
         kafka.ensure_topics(context, {name: {} for name in topics})
         feast_command.apply(context)

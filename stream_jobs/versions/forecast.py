@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -13,9 +14,11 @@ from appliance.position import ZERO
 from appliance.records import Edit, Value
 from stream_jobs.lake import delta, reading
 from stream_jobs.lake.reading import quote
+from stream_jobs.lake.sink import application_id
 from stream_jobs.online.packed import EMPTY, RowLayout
 from stream_jobs.online.sweep import REMOVE_MARGIN_US
 from stream_jobs.plan import CapturedTable, ColumnType, Plan, View
+from stream_jobs.rebuild import from_lake
 from stream_jobs.versions import progress
 from stream_jobs.versions.tending import offsets
 from stream_jobs.windows.assemble import Windows
@@ -31,15 +34,11 @@ _TIME = 1_500_000_000_000_000
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """Of the captured table, from the lake. edits: of the whole history. recent: rows that Redis keeps.
-
-    lost: rows of the longest window whose changes the captured topic no longer holds.
-    """
+    """Of the captured table, from the lake. edits: of the whole history. recent: rows that Redis keeps."""
 
     edits: int = 0
     entities: int = 0
     recent: int = 0
-    lost: int = 0
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -68,7 +67,8 @@ def forecast(context: Context, plan: Plan, view: View) -> Forecast:
     held = offsets(context, view.source_topic)
     records = sum(end - first for first, end in held.values())
     table = next(each for each in plan.tables if each.topic == view.source_topic)
-    rows = _rows(context, view, table, {partition: first for partition, (first, _) in held.items()})
+    rows = _rows(context, view, table)
+    history, whole = _history(held, _lake_at(context, table, held))
     rate = _rate(context)
     edit = _sample(view)
     redis = rows.recent * len(RowLayout.of(plan, view).encode(edit)) + rows.entities * (
@@ -83,41 +83,50 @@ def forecast(context: Context, plan: Plan, view: View) -> Forecast:
         rows=rows,
         redis_bytes=redis,
         hbase_bytes=rows.edits * cell,
-        history=_history(held, rows),
-        whole=rows.lost == 0,
+        history=history,
+        whole=whole,
     )
 
 
-def _history(held: dict[int, tuple[int, int]], rows: Rows) -> str:
+def lacking(context: Context, topics: Iterable[str]) -> frozenset[str]:
+    """Those of these captured topics whose oldest records are gone. Raises KafkaException."""
+    return frozenset(topic for topic in topics if any(first for first, _ in offsets(context, topic).values()))
+
+
+def _history(held: dict[int, tuple[int, int]], lake_at: dict[int, int]) -> tuple[str, bool]:
+    """Where the past comes from, and whether all of it is there. lake_at: partition → next offset of the lake."""
     if not held:
-        return "nothing is captured yet: it begins with the first snapshot"
+        return "nothing is captured yet: it begins with the first snapshot", True
     if all(first == 0 for first, _ in held.values()):
-        return "from the captured topic, which holds every change since capture began"
-    if rows.lost == 0:
-        return "from the captured topic: every row of the longest window is still in it"
+        return "from the captured topic, which holds every change since capture began", True
+    if all(lake_at.get(number, 0) >= first for number, (first, _) in held.items()):
+        return "from the lake, since the captured topic no longer holds the oldest changes; then from the topic", True
     return (
-        f"INCOMPLETE from the captured topic: {rows.lost:,} rows of the longest window were committed before its oldest"
-        " record and are in the lake alone"
+        "INCOMPLETE: the captured topic no longer holds the oldest changes, and the lake does not have them all",
+        False,
     )
 
 
-def _rows(context: Context, view: View, table: CapturedTable, first: dict[int, int]) -> Rows:
-    """Counted in the lake; zeros where it has nothing yet."""
-    path = context.layout.lake / context.names.lake_changes(table.source, table.table)
+def _lake_at(context: Context, table: CapturedTable, partitions: Iterable[int]) -> dict[int, int]:
+    path = from_lake.path(context, table)
     if not delta.exists(path):
+        return {}
+    reached = delta.reached(delta.open_table(path))
+    return {number: reached.get(application_id(table.topic, number), -1) + 1 for number in partitions}
+
+
+def _rows(context: Context, view: View, table: CapturedTable) -> Rows:
+    """Counted in the lake; zeros where it has nothing yet."""
+    if not delta.exists(from_lake.path(context, table)):
         return Rows()
     time = quote(f"after_{view.event_time}")
     entity = ", ".join(quote(f"after_{name}") for name in view.join_keys)
     longest = Windows(view.columns, view.features).longest_us
-    lost = (
-        " OR ".join(f'("partition" = {number} AND "offset" < {offset})' for number, offset in first.items()) or "false"
-    )
     with reading.connect(context.run("features-plan"), reading.Limits(_MEMORY_MIB)) as connection:
         reading.changes(context, connection, table).create_view("changes")
         found = connection.execute(
             f"""SELECT coalesce(sum(CASE op WHEN 'u' THEN 2 ELSE 1 END), 0), approx_count_distinct(({entity})),
-                count(*) FILTER (WHERE {time} > newest - to_microseconds({longest + REMOVE_MARGIN_US})),
-                count(*) FILTER (WHERE {time} > newest - to_microseconds({longest}) AND ({lost}))
+                count(*) FILTER (WHERE {time} > newest - to_microseconds({longest + REMOVE_MARGIN_US}))
                 FROM changes, (SELECT max({time}) AS newest FROM changes)"""
         ).fetchone()
     return Rows(*(int(number or 0) for number in found or ()))

@@ -25,6 +25,7 @@ from stream_jobs.online import reached as reached_positions
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.plan import Plan, Service, View
 from stream_jobs.versions import agreement, models, progress, removal, transition
+from stream_jobs.versions.filling import Filling
 from stream_jobs.versions.holder import alone
 from stream_jobs.versions.progress import Progress, Rate, Step
 from stream_jobs.versions.transition import Ready, by_name, key, service_key
@@ -52,6 +53,7 @@ class Tending:
         self._context, self._redis = context, redis
         self._compared: dict[str, tuple[float, Step]] = {}
         self._seen: dict[str, Step] = {}
+        self._filling = Filling(context)
         self._trouble = ""
 
     def look(self, live: Collection[str], trouble: str = "") -> None:
@@ -59,13 +61,15 @@ class Tending:
         self._trouble = trouble
         path = self._context.layout.plan_file
         plan = plans.read(path)
-        if not (plan.coming or plan.coming_services or plan.former or plan.dropped):
+        if not (plan.coming or plan.coming_services or plan.former or plan.dropped or plan.to_fill):
             return
         with alone(self._context):
             plan = plans.read(path)
             steps: dict[str, Step] = {}
             self._seen = progress.read(self._context).steps
-            after = self._switched(transition.expire(plan, wall_us()), steps)
+            after = self._filling.look(transition.expire(plan, wall_us()))
+            steps |= {version: Step("filling", self._filling.words(version)) for version in after.to_fill}
+            after = self._switched(after, steps)
             steps |= {
                 key(view): Step("removing", "its topic, keys and table are being removed") for view in after.dropped
             }
@@ -85,6 +89,8 @@ class Tending:
         begun = {name for service in plan.coming_services for name in service.views} - {v.name for v in plan.coming}
         ready = set()
         for view in (*plan.coming, *(serving[name] for name in sorted(begun))):
+            if key(view) in plan.to_fill:
+                continue
             step = self._step(plan, serving.get(view.name), view)
             if view in plan.coming or step.state != "ready":
                 steps[key(view)] = step

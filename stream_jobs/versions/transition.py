@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from stream_jobs.compiler import sql
 from stream_jobs.compiler.definition import inputs_hash, service_hash
 from stream_jobs.errors import VersionError
 from stream_jobs.plan import CapturedTable, Plan, Service, View
@@ -34,18 +35,22 @@ def by_name(views: Iterable[View]) -> dict[str, View]:
     return {view.name: view for view in views}
 
 
-def begin(current: Plan, wanted: Plan, scoring: Collection[str], until: int) -> Plan:
+def begin(current: Plan, wanted: Plan, scoring: Collection[str], until: int, from_lake: Collection[str] = ()) -> Plan:
     """The present plan with what is wanted beside it.
 
     A view that is new is served at once (it says itself what it has reached); one that changed is coming. A service
     that is new is served at once; one whose views changed waits for them, one with other inputs also for its model.
-    scoring: models that serve now. until: how long what goes is kept, µs. Raises VersionError for a service whose
-    inputs change while its model stays: the model would be asked with inputs that it was not trained with.
+    scoring: models that serve now. until: how long what goes is kept, µs. from_lake: captured topics that no longer
+    hold every change: what is new and reads them is filled from the lake before its job begins. Raises VersionError
+    for a service whose inputs change while its model stays: it was not trained with them.
     """
     serving, target = by_name(current.views), by_name(wanted.views)
     moving = _Moving(current, until)
     views, coming = [], []
+    there = {key(view): view for view in current.computed}
     for view in wanted.views:
+        if key(view) in there:
+            view = replace(view, sql=sql.start_as(view.sql, there[key(view)].sql))
         moving.take_out(view)
         present = serving.get(view.name)
         if present is None or key(present) == key(view):
@@ -72,6 +77,10 @@ def begin(current: Plan, wanted: Plan, scoring: Collection[str], until: int) -> 
         coming_services=tuple(waiting),
         going=tuple(view.name for view in gone if view.name in used),
         kept_until=moving.kept_until,
+        to_fill=(
+            *current.to_fill,
+            *(key(view) for view in (*views, *coming) if key(view) not in there and view.source_topic in from_lake),
+        ),
     )
     return replace(_tidy(plan), tables=_tables(current, wanted, plan.computed))
 
@@ -326,6 +335,11 @@ class _Moving:
 
 
 def _tidy(plan: Plan) -> Plan:
-    """Without the times of what is no longer kept."""
+    """Without the times of what is no longer kept, and the filling of what is no longer computed."""
     kept = {key(view) for view in plan.former} | {service_key(each.name) for each in plan.former_services}
-    return replace(plan, kept_until={name: until for name, until in plan.kept_until.items() if name in kept})
+    computed = set(map(key, plan.computed))
+    return replace(
+        plan,
+        kept_until={name: until for name, until in plan.kept_until.items() if name in kept},
+        to_fill=tuple(version for version in plan.to_fill if version in computed),
+    )

@@ -11,6 +11,7 @@ from stream_jobs.compiler.definition import inputs_hash, service_hash
 from stream_jobs.errors import VersionError
 from stream_jobs.plan import CapturedTable, Column, Plan, Policy, Service, View, WindowFeature
 from stream_jobs.versions import transition
+from stream_jobs.versions.filling import filled
 from stream_jobs.versions.transition import Ready, by_name, key
 
 _HOUR = 3_600_000_000
@@ -213,3 +214,14 @@ def test_the_hash_of_inputs_knows_order_and_meaning_and_nothing_else() -> None:
     assert same == digest(["v:a"], MORE)
     assert same != digest(["v:a"], OTHER)
     assert digest(["v:a", "v:b"], MORE) != digest(["v:b", "v:a"], MORE)
+
+
+def test_a_version_whose_topic_lacks_the_past_is_filled_from_the_lake_and_then_keeps_its_start() -> None:
+    startup = "'scan.startup.mode' = 'earliest-offset'"
+    old, new = replace(V1, sql=startup), replace(MORE, sql=startup)
+    begun = transition.begin(plan([old]), plan([new]), (), _UNTIL, {_TABLE.topic})
+    assert begun.to_fill == ("v.v2",)
+    ready = filled(begun, "v.v2", {0: 7, 1: 9})
+    assert ready.to_fill == () and "'partition:0,offset:7;partition:1,offset:9'" in ready.coming[0].sql
+    assert transition.begin(ready, plan([new]), (), _UNTIL, {_TABLE.topic}) == ready
+    assert transition.begin(begun, plan([old]), (), _UNTIL).to_fill == ()
