@@ -75,9 +75,23 @@ def windows(column: str, function: str, name: str, days: Sequence[int]) -> list[
     ]
 
 
-def view_tags(*, defaults: Mapping[str, float] | None = None, where: Mapping[str, str] | None = None) -> dict[str, str]:
-    """defaults: feature → value of an empty window. where: feature → boolean column that must be true."""
-    return {"appliance.defaults": json.dumps(defaults or {}), "appliance.where": json.dumps(where or {})}
+def view_tags(
+    *,
+    defaults: Mapping[str, float] | None = None,
+    where: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    rows: str = "",
+) -> dict[str, str]:
+    """defaults: feature → value of an empty window. where: feature → boolean column that must be true.
+
+    columns: columns of the view that are computed of a captured row, name → SQL expression, such as
+    ``{"abroad": "country <> 'AT'"}``; aggregations and ``where`` take them like captured ones. rows: SQL condition; a
+    captured row for which it is not TRUE is no row of the view. What is allowed: ``docs/features.md``.
+    """
+    tags = {"appliance.defaults": json.dumps(defaults or {}), "appliance.where": json.dumps(where or {})}
+    if columns:
+        tags["appliance.columns"] = json.dumps(dict(columns))
+    return tags | ({"appliance.rows": rows} if rows else {})
 
 
 def request_tags(functions: Mapping[str, str]) -> dict[str, str]:

@@ -40,6 +40,17 @@ class WindowFeature(msgspec.Struct, frozen=True):
     default: float | int | None = None
 
 
+class Expression(msgspec.Struct, frozen=True):
+    """sql: as it was written (see ``stream_jobs.expressions``). meaning: its one canonical text.
+
+    name: of the derived column, "" for the filter of a view's rows.
+    """
+
+    name: str
+    sql: str
+    meaning: str
+
+
 class View(msgspec.Struct, frozen=True):
     """A windowed view of one captured table.
 
@@ -47,6 +58,8 @@ class View(msgspec.Struct, frozen=True):
     row_id: the table's primary key column. event_time: its time column. columns: those an edit carries.
     sql: the Flink SQL script that makes edits of changes. definition_hash: SHA-256 of the canonical definition.
     ttl_ms: how old the position reached may be before a value counts as stale; None for any age.
+    derived: the expressions of those columns that are computed of a row. rows: what a captured row must satisfy to be a
+    row of the view. reads: the captured columns that these expressions read.
     """
 
     name: str
@@ -64,13 +77,26 @@ class View(msgspec.Struct, frozen=True):
     sql: str
     definition_hash: str
     ttl_ms: int | None = None
+    derived: tuple[Expression, ...] = ()
+    rows: Expression | None = None
+    reads: tuple[Column, ...] = ()
+
+    @property
+    def transformed(self) -> bool:
+        """Whether rows pass an SQL transformation."""
+        return bool(self.derived) or self.rows is not None
+
+    @property
+    def row_columns(self) -> tuple[str, ...]:
+        """The captured columns that an edit's columns are made of."""
+        derived = {one.name for one in self.derived}
+        carried = (column.name for column in self.columns if column.name not in derived)
+        return tuple(dict.fromkeys((*carried, *(column.name for column in self.reads))))
 
     @property
     def captured_columns(self) -> tuple[str, ...]:
-        """The columns of the captured table that the view reads."""
-        return tuple(
-            dict.fromkeys((self.row_id, *self.join_keys, self.event_time, *(column.name for column in self.columns)))
-        )
+        """All columns of the captured table that the view reads."""
+        return tuple(dict.fromkeys((self.row_id, *self.join_keys, self.event_time, *self.row_columns)))
 
 
 class RequestFeature(msgspec.Struct, frozen=True):

@@ -51,6 +51,27 @@ def value(kind: str, field: str) -> str:
             return field
 
 
+def too_long(scale: int, field: str) -> str:
+    """SQL condition: a decimal has more digits than surely fit in 64 bits, scaled."""
+    return f"NOT {_matches(field, f'^-?[0-9]{{1,{18 - scale}}}([.][0-9]{{0,{scale}}}0*)?$')}"
+
+
+def scaled(scale: int, field: str) -> str:
+    """SQL value: int64, a decimal's text times 10^scale. It is not ``too_long``."""
+    if scale == 0:
+        return f"TRY_CAST(SPLIT_INDEX({field}, '.', 0) AS BIGINT)"
+    fraction = f"RPAD(COALESCE(SPLIT_INDEX({field}, '.', 1), ''), {scale}, '0')"
+    return f"TRY_CAST(CONCAT(SPLIT_INDEX({field}, '.', 0), {fraction}) AS BIGINT)"
+
+
+def unscaled(scale: int, value: str) -> str:
+    """SQL text of a decimal given as int64 times 10^scale."""
+    if scale == 0:
+        return f"CAST({value} AS STRING)"
+    unit = f"CAST('0.{'1'.zfill(scale)}' AS DECIMAL({scale + 1}, {scale}))"
+    return f"CAST(CAST({value} AS DECIMAL(19, 0)) * {unit} AS STRING)"
+
+
 def microseconds(kind: str, field: str) -> str:
     """SQL value: int64 µs since 1970-01-01 UTC of a time. Digits after the sixth are cut off."""
     if kind == "timestamp":

@@ -23,6 +23,9 @@ def definition_hash(definition: Any) -> str:
 def feature_hash(view: View, feature: WindowFeature) -> str:
     """Of all that a feature's value depends on; two versions of a view must agree where it is the same."""
     columns = {column.name: column for column in view.columns}
+    expressions = {one.name: one.meaning for one in view.derived if one.name in (feature.column, feature.where)}
+    if view.rows is not None:
+        expressions[""] = view.rows.meaning
     return definition_hash(
         {
             "source": view.source,
@@ -33,6 +36,7 @@ def feature_hash(view: View, feature: WindowFeature) -> str:
             "column": columns.get(feature.column or ""),
             "where": columns.get(feature.where or ""),
             "feature": feature,
+            "expressions": expressions,
         }
     )
 

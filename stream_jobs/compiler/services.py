@@ -97,7 +97,7 @@ def _inputs(
 def _check_keys(where: str, view: View, given: set[str], *, in_row: bool) -> None:
     wanted: Sequence[str] = view.join_keys
     if in_row:
-        wanted = (*view.join_keys, view.row_id, view.event_time, *(column.name for column in view.columns))
+        wanted = view.captured_columns
     if missing := sorted(set(wanted) - given):
         raise CompileError(
             "compile.row",

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance import limits, position
 from stream_jobs.compiler import casts, partitions
+from stream_jobs.expressions import flink_sql
+from stream_jobs.expressions.node import Node
 from stream_jobs.plan import Column
 
 _MARKER = 1000
@@ -63,7 +65,10 @@ class KafkaAddress:
 
 @dataclass(frozen=True)
 class ViewShape:
-    """What the script needs to know of a view. declared: column → type as written in the source."""
+    """What the script needs to know of a view. declared: column → type as written in the source.
+
+    derived: column → its expression. rows: condition on rows. reads: the captured columns that these read.
+    """
 
     group: str
     source_topic: str
@@ -74,6 +79,16 @@ class ViewShape:
     event_time: str
     columns: tuple[Column, ...]
     declared: dict[str, str]
+    derived: Mapping[str, Node] = field(default_factory=dict)
+    rows: Node | None = None
+    reads: tuple[Column, ...] = ()
+
+    @property
+    def values(self) -> list[str]:
+        """The captured columns that the script takes out of a row."""
+        carried = (column.name for column in self.columns if column.name not in self.derived)
+        keys = (self.row_id, *self.join_keys, self.event_time)
+        return list(dict.fromkeys((*keys, *carried, *(column.name for column in self.reads))))
 
 
 def script(view: ViewShape, kafka: KafkaAddress) -> str:
@@ -233,14 +248,13 @@ def _checked(view: ViewShape) -> str:
     The values are put into a row and taken out by UNNEST, so that each is parsed once: Flink would copy the expression
     of a view's column to every place that uses it.
     """
-    names = dict.fromkeys((view.row_id, *view.join_keys, view.event_time, *(column.name for column in view.columns)))
     parsed = {
         "committed_at": "JSON_VALUE(origin, '$.ts_us')",
         "snapshot": "COALESCE(JSON_VALUE(origin, '$.snapshot'), 'false')",
         "sequence": "JSON_VALUE(origin, '$.sequence')",
         "marker_position": "CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.position') END",
         "marker_channel": "CASE WHEN op = 'm' THEN JSON_VALUE(`text`, '$.channel') END",
-        **{_field(name): f"JSON_VALUE(row_text, {text('$.' + name)})" for name in names},
+        **{_field(name): f"JSON_VALUE(row_text, {text('$.' + name)})" for name in view.values},
     }
     values = ",\n  ".join(parsed.values())
     return f"""CREATE TEMPORARY VIEW edit_rows AS
@@ -301,15 +315,20 @@ def _problems(view: ViewShape) -> str:
     ]
     for name in dict.fromkeys((view.row_id, *view.join_keys, view.event_time)):
         row.append((f"{_field(name)} IS NULL", "change.null", f"column {name} is null or missing"))
-    for name in dict.fromkeys(column.name for column in view.columns):
+    keys = {view.row_id, *view.join_keys, view.event_time}
+    for name in (name for name in view.values if name not in keys):
         present = text(f'"{name}":')
         absent = f"{_field(name)} IS NULL AND POSITION({present} IN row_text) = 0"
         row.append((absent, "change.no_column", f"there is no column {name} any more: it was dropped or renamed"))
-    for name in dict.fromkeys((view.row_id, *view.join_keys, view.event_time, *(c.name for c in view.columns))):
+    for name in view.values:
         kind = view.declared[name]
         test = casts.unfit(kind, _field(name))
         if test:
             row.append((f"{_field(name)} IS NOT NULL AND {test}", "change.type", f"column {name} is no {kind}"))
+    for column in view.reads:
+        if column.type == "decimal":
+            test = casts.too_long(column.scale, _field(column.name))
+            row.append((test, "change.digits", f"column {column.name}: an expression takes 18 digits at most"))
     lines = [_when(condition, code, message) for condition, code, message in broken]
     lines.append(f"    WHEN part >= {_MARKER} THEN CAST(NULL AS STRING)")
     lines.extend(_when(condition, code, message) for condition, code, message in row)
@@ -320,12 +339,37 @@ def _when(condition: str, code: str, message: str) -> str:
     return f"    WHEN {condition} THEN {text(f'{code}|{message}')}"
 
 
+def _value(view: ViewShape, column: Column) -> str:
+    """A column of an edit."""
+    node = view.derived.get(column.name)
+    if node is None:
+        return casts.value(view.declared[column.name], _field(column.name))
+    value = flink_sql.dialect(lambda name: _exact(view, name)).sql(node)
+    return casts.unscaled(column.scale, value) if column.type == "decimal" else value
+
+
+def _exact(view: ViewShape, name: str) -> str:
+    """A captured column in the form that expressions compute with."""
+    (column,) = (each for each in view.reads if each.name == name)
+    if column.type == "decimal":
+        return casts.scaled(column.scale, _field(name))
+    return casts.value(view.declared[name], _field(name))
+
+
+def _of_view(view: ViewShape) -> str:
+    """Condition: the row is one of the view."""
+    if view.rows is None:
+        return ""
+    condition = flink_sql.dialect(lambda name: _exact(view, name)).condition(view.rows)
+    return f" AND (part >= {_MARKER} OR {condition})"
+
+
 def _insert(view: ViewShape, marker_keys: list[str]) -> str:
     marker = f"part >= {_MARKER}"
     key = " ".join(f"WHEN {_MARKER + number} THEN {text(each)}" for number, each in enumerate(marker_keys))
     entity = "CONCAT_WS(U&'\\001F', " + ", ".join(_field(each) for each in view.join_keys) + ")"
     event_time = casts.microseconds(view.declared[view.event_time], _field(view.event_time))
-    values = ", ".join(casts.value(view.declared[column.name], _field(column.name)) for column in view.columns)
+    values = ", ".join(_value(view, column) for column in view.columns)
     columns = ", ".join(f"`{column.name}` {_out_type(column)}" for column in view.columns)
     row = f"CAST(ROW({values}) AS ROW<{columns}>)" if view.columns else "CAST(MAP['', ''] AS MAP<STRING, STRING>)"
     return f"""EXECUTE STATEMENT SET BEGIN
@@ -342,7 +386,7 @@ SELECT
   {row},
   CASE WHEN {marker} THEN marker_channel ELSE '' END
 FROM checked
-WHERE problem IS NULL;
+WHERE problem IS NULL{_of_view(view)};
 INSERT INTO dead_letters
 SELECT
   'flink',

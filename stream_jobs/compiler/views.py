@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -15,7 +16,9 @@ from stream_jobs.compiler import sql
 from stream_jobs.compiler.definition import Versions, definition_hash
 from stream_jobs.compiler.tables import Table
 from stream_jobs.errors import CompileError
-from stream_jobs.plan import Column, Function, View, WindowFeature
+from stream_jobs.expressions.node import Node
+from stream_jobs.expressions.parsing import canonical, parse
+from stream_jobs.plan import Column, Expression, Function, View, WindowFeature
 
 _NUMBERS = ("int64", "decimal", "float64")
 _NUMERIC_ONLY = ("sum", "mean", "std")
@@ -35,11 +38,23 @@ def view(
     join_keys = tuple(entities[name].join_key for name in declared.entities)
     for key in join_keys:
         table.column(key, f"view {declared.name!r} as a join key")
-    features = tuple(_feature(declared, aggregation, table) for aggregation in declared.aggregations)
+    derived, rows = transformation(declared, table)
+    seen = replace(table, columns=(*table.columns, *(node.result(name) for name, (_, node) in derived.items())))
+    features = tuple(_feature(declared, aggregation, seen) for aggregation in declared.aggregations)
     _check_names(declared, features)
     used = {feature.column for feature in features} | {feature.where for feature in features}
-    columns = tuple(column for column in table.columns if column.name in used)
-    digest = definition_hash(_canonical(declared, table, join_keys, columns, features))
+    if unused := sorted(derived.keys() - used):
+        raise CompileError("compile.unused", f"view {declared.name!r}: no feature uses its columns {unused}")
+    columns = tuple(column for column in seen.columns if column.name in used)
+    expressions = [one for one, _ in derived.values()]
+    nodes = [node for _, node in (*derived.values(), *([rows] if rows else []))]
+    read = {name for node in nodes for name in node.columns()}
+    reads = tuple(column for column in table.columns if column.name in read)
+    digest = definition_hash(
+        _canonical(declared, table, join_keys, columns, features)
+        | ({"derived": {one.name: one.meaning for one in expressions}} if derived else {})
+        | ({"rows": rows[0].meaning} if rows else {})
+    )
     version = versions.version(declared.name, digest)
     edits_topic = names.edits(declared.name, version)
     return View(
@@ -66,12 +81,40 @@ def view(
                 event_time=table.event_time,
                 columns=columns,
                 declared=table.declared,
+                derived={name: node for name, (_, node) in derived.items()},
+                rows=rows[1] if rows else None,
+                reads=reads,
             ),
             kafka,
         ),
         definition_hash=digest,
         ttl_ms=round(declared.ttl / timedelta(milliseconds=1)) if declared.ttl else None,
+        derived=tuple(expressions),
+        rows=rows[0] if rows else None,
+        reads=reads,
     )
+
+
+def transformation(
+    declared: StreamFeatureView, table: Table
+) -> tuple[dict[str, tuple[Expression, Node]], tuple[Expression, Node] | None]:
+    """(derived column → expression, the filter of rows). Raises CompileError with place and reason."""
+    columns = {column.name: column for column in table.columns}
+    derived = {}
+    for name, text in json.loads(declared.tags.get("appliance.columns", "{}")).items():
+        where = f"view {declared.name!r}, column {name!r}"
+        if name in columns:
+            raise CompileError("compile.column_name", f"{where}: {table.table} has a column of that name")
+        node = parse(text, columns, where)
+        derived[name] = (Expression(name, text, canonical(node)), node)
+    text = declared.tags.get("appliance.rows", "")
+    if not text:
+        return derived, None
+    where = f"view {declared.name!r}, rows"
+    node = parse(text, columns, where)
+    if node.type != "bool":
+        raise CompileError("compile.rows", f"{where}: {text!r} is {node.type}, expected a condition")
+    return derived, (Expression("", text, canonical(node)), node)
 
 
 def _canonical(
@@ -102,7 +145,9 @@ def _check_exact(declared: StreamFeatureView, table: Table) -> None:
     if not declared.entities:
         raise refuse("no_entity", "has no entity", "add entities=[…]")
     if declared.udf is not None or declared.feature_transformation is not None:
-        raise refuse("udf", "has a Python function, which the stream does not run", "compute the column in the source")
+        raise refuse(
+            "udf", "has a Python function, which the stream does not run", "declare.view_tags(columns={…}) has SQL"
+        )
     if declared.enable_tiling:
         raise refuse("tiling", "asks for tiles (coarse edges), which are not built", "set enable_tiling=False")
     if not table.event_time:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import sqlglot
 from sqlglot import expressions as exp
@@ -15,7 +16,7 @@ from stream_jobs.expressions.node import LARGEST_SCALE, NUMBERS, Node, Op
 from stream_jobs.plan import Column, ColumnType
 from stream_jobs.windows.values import INT64_MAX
 
-_REASONS: dict[type[exp.Expression], str] = {
+_REASONS: dict[type[exp.Expr], str] = {
     exp.Div: "a quotient is rounded, and not everywhere alike",
     exp.IntDiv: "engines round quotients of negative numbers differently",
     exp.Mod: "engines give the rest of negative numbers different signs",
@@ -30,7 +31,7 @@ _REASONS: dict[type[exp.Expression], str] = {
     exp.Rand: "it would give another value each time it is computed",
 }
 _ALLOWED = "columns, literals, + - *, comparisons, IN, BETWEEN, AND, OR, NOT, IS NULL, COALESCE, CASE, CAST"
-_TYPES: dict[exp.DataType.Type, ColumnType] = {
+_TYPES: dict[Any, ColumnType] = {
     exp.DataType.Type.BIGINT: "int64", exp.DataType.Type.INT: "int64", exp.DataType.Type.DECIMAL: "decimal",
 }  # fmt: skip
 
@@ -68,7 +69,7 @@ def canonical(node: Node) -> str:
 class _Parser:
     def __init__(self, text: str, columns: Mapping[str, Column], where: str) -> None:
         self._text, self._columns, self._where = text, columns, where
-        self._rules: dict[type[exp.Expression], Callable[..., Node]] = {
+        self._rules: dict[type[exp.Expr], Callable[..., Node]] = {
             exp.Paren: lambda tree: self.node(tree.this),
             exp.Column: self._column,
             exp.Literal: self._literal,
@@ -95,14 +96,14 @@ class _Parser:
             exp.Cast: self._cast,
         }
 
-    def node(self, tree: exp.Expression) -> Node:
+    def node(self, tree: exp.Expr) -> Node:
         rule = self._rules.get(type(tree))
         if rule is None:
             reason = next((why for kind, why in _REASONS.items() if isinstance(tree, kind)), "it is not on the list")
             raise self._refused(tree, f"is not allowed: {reason}")
         return rule(tree)
 
-    def _refused(self, tree: exp.Expression, why: str) -> CompileError:
+    def _refused(self, tree: exp.Expr, why: str) -> CompileError:
         return CompileError(
             "compile.expression", f"{self._where}: {tree.sql(dialect='duckdb')!r} in {self._text!r} {why}",
             hint=f"allowed: {_ALLOWED}",
@@ -116,6 +117,8 @@ class _Parser:
 
     def _literal(self, tree: exp.Literal) -> Node:
         if tree.is_string:
+            if not str(tree.this).isprintable():
+                raise self._refused(tree, "has characters that cannot be printed")
             return Node("literal", "string", value=str(tree.this))
         number = Decimal(str(tree.this))
         scale = max(0, -int(number.as_tuple().exponent))
@@ -124,12 +127,12 @@ class _Parser:
             raise self._refused(tree, "is no number that fits in 64 bits, written without exponent")
         return Node("literal", "decimal" if scale else "int64", self._scale(tree, scale), value=whole)
 
-    def _scale(self, tree: exp.Expression, scale: int) -> int:
+    def _scale(self, tree: exp.Expr, scale: int) -> int:
         if scale > LARGEST_SCALE:
             raise self._refused(tree, f"has {scale} digits after the point, {LARGEST_SCALE} at most")
         return scale
 
-    def _number(self, tree: exp.Expression) -> Node:
+    def _number(self, tree: exp.Expr) -> Node:
         node = self.node(tree)
         if node.type not in NUMBERS:
             why = "floating point arithmetic depends on the order of steps" if node.type == "float64" else "no number"
@@ -151,7 +154,7 @@ class _Parser:
         scale = self._scale(tree, left.scale + right.scale)
         return Node("multiply", "decimal" if "decimal" in (left.type, right.type) else "int64", scale, (left, right))
 
-    def _same(self, tree: exp.Expression, nodes: Sequence[Node]) -> list[Node]:
+    def _same(self, tree: exp.Expr, nodes: Sequence[Node]) -> list[Node]:
         """The nodes with one type; NULL takes the others' type, and a literal number that of a float64."""
         typed = [node for node in nodes if not _is_null(node)]
         if not typed:
@@ -171,7 +174,7 @@ class _Parser:
         (kind,) = kinds
         return [replace(node, type=kind) for node in nodes]
 
-    def _compare(self, op: Op, tree: exp.Expression, left: exp.Expression, right: exp.Expression) -> Node:
+    def _compare(self, op: Op, tree: exp.Expr, left: exp.Expr, right: exp.Expr) -> Node:
         pair = self._same(tree, [self.node(left), self.node(right)])
         if op != "equal" and pair[0].type in ("string", "bool"):
             raise self._refused(tree, f"orders {pair[0].type}s, which engines do differently; = and <> are allowed")
@@ -187,13 +190,13 @@ class _Parser:
             raise self._refused(tree, "has no list of values")
         return Node("or", "bool", arguments=tuple(self._compare("equal", tree, tree.this, each) for each in choices))
 
-    def _condition(self, tree: exp.Expression) -> Node:
+    def _condition(self, tree: exp.Expr) -> Node:
         node = self.node(tree)
         if node.type != "bool":
             raise self._refused(tree, f"is {node.type}, expected a condition")
         return node
 
-    def _logic(self, op: Op, *trees: exp.Expression) -> Node:
+    def _logic(self, op: Op, *trees: exp.Expr) -> Node:
         return Node(op, "bool", arguments=tuple(self._condition(tree) for tree in trees))
 
     def _is(self, tree: exp.Is) -> Node:

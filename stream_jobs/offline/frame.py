@@ -128,11 +128,11 @@ class Frame:
         asked.update(zip(view.join_keys, [self.rows[column] for column in keys], strict=True))
         in_hand = row_view and ROW_IN_HAND in self.names
         if in_hand:
-            missing = [column.name for column in view.columns if column.name not in self.names]
+            missing = [name for name in view.row_columns if name not in self.names]
             if missing:
                 raise OfflineStoreError(
                     "offline.frame", f"a row in hand needs columns {missing} for view {view.name!r}"
                 )
             asked["in_hand"] = self.rows[ROW_IN_HAND]
-            asked.update((column.name, self.rows[column.name]) for column in view.columns)
+            asked.update((name, self.rows[name]) for name in view.row_columns)
         return pa.table(asked), Questions(relation, self.rows.num_rows, self.cut, in_hand)

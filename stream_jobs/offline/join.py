@@ -13,7 +13,8 @@ from stream_jobs.lake import schema
 from stream_jobs.lake.reading import quote, sql_type
 from stream_jobs.offline.compile import additive_sql, candidates_sql, feature_sql, is_additive, longest_us
 from stream_jobs.offline.sums import answer_unchanged, answers_sql, changed_rows
-from stream_jobs.offline.versions import Span, column_sql, versions_sql
+from stream_jobs.offline.transformed import rows_condition, transformed, view_values
+from stream_jobs.offline.versions import Span, versions_sql
 from stream_jobs.plan import CapturedTable, View
 
 BLOCK = 100_000
@@ -46,6 +47,7 @@ def window_features(
     changes: relation in the schema of the table's changes. Uses temporary tables ``window_*`` of the connection.
     """
     _questions(connection, view, table, questions)
+    table, changes = transformed(view, table, changes)
     span = _span(connection, view)
     candidates = f"({_candidates(view, questions)})"
     if all(is_additive(view, feature) for feature in view.features):
@@ -88,9 +90,12 @@ def _questions(connection: duckdb.DuckDBPyConnection, view: View, table: Capture
     if questions.in_hand:
         row_id = sql_type(schema.arrow_type(types[view.row_id]))
         selected.append(f"in_hand::{row_id} AS in_hand")
-        for column in view.columns:
-            value = f"({quote(column.name)}::{sql_type(schema.arrow_type(types[column.name]))})"
-            selected.append(f"{column_sql(types[column.name], value)} AS {quote(column.name)}")
+
+        def given(name: str) -> str:
+            return f"({quote(name)}::{sql_type(schema.arrow_type(types[name]))})"
+
+        selected += [f"{value} AS {quote(name)}" for name, value in view_values(view, types, given).items()]
+        selected.append(f"{rows_condition(view, types, given)} AS of_view")
     keys = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE window_asked AS SELECT {', '.join(selected)} FROM {questions.relation}"
@@ -152,4 +157,4 @@ def _candidates(view: View, questions: Questions) -> str:
     last = "f" * 32
     return f"""{stored} UNION ALL
         SELECT question, 0 AS age_us, '{last}' AS added, in_hand AS row_id{columns}
-        FROM asked WHERE in_hand IS NOT NULL"""
+        FROM asked WHERE in_hand IS NOT NULL AND of_view"""

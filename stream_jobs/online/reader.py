@@ -201,7 +201,7 @@ class OnlineReader:
         for name in service.views:
             view = self._views[name].view
             entities = [entity_text(view, row) for row in in_hand]
-            wants[name] = Wants(entities, as_of, own, in_hand if name in service.row_views else None)
+            wants[name] = Wants.of(view, entities, as_of, own, in_hand if name in service.row_views else None)
         return Lookup(self._names, [self._views[name] for name in service.views], wants)
 
     def vectors(self, service: Service, rows: Sequence[RowInHand]) -> Vectors:
@@ -234,5 +234,9 @@ class OnlineReader:
 
 
 def hand(view: View, row: RowInHand) -> Edit | None:
-    """The row in hand as an edit of a view of its table; None when a join key is null."""
-    return Wants([entity_text(view, row.row)], [row.as_of], [row.position], [row.row]).hand(view, 0)
+    """The row in hand as an edit of a view of its table; None when a join key is null.
+
+    A row that the view's filter leaves out is an edit that takes a stored row with its id out.
+    """
+    wants = Wants.of(view, [entity_text(view, row.row)], [row.as_of], [row.position], [row.row])
+    return wants.hand(view, 0)

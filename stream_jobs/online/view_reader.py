@@ -15,6 +15,7 @@ from appliance.clock import wall_us
 from appliance.names import Names
 from appliance.records import Edit, FeatureValue, Value
 from stream_jobs.errors import CutTooOldError, EditError
+from stream_jobs.expressions import transformation as transformations
 from stream_jobs.online.answers import Answer
 from stream_jobs.online.compiled import HAND_ROWS, Block, CompiledView, signed_halves
 from stream_jobs.online.packed import HEADER_BYTES, Decoded, Header, RowLayout, header, repeated
@@ -39,23 +40,46 @@ class Wants:
     """What is wanted of a view for G rows.
 
     entities [G]: None when a join key is null. as_of [G]: µs. positions [G]: the rows' own, None for all when they have
-    none. rows [G]: the rows in hand, None when the view gets none.
+    none. rows [G]: the rows in hand, None when the view gets none. left_out: those that are no rows of the view.
     """
 
     entities: Sequence[str | None]
     as_of: Sequence[int]
     positions: Sequence[str | None] | None = None
     rows: Sequence[Mapping[str, Value]] | None = None
+    left_out: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        view: View,
+        entities: Sequence[str | None],
+        as_of: Sequence[int],
+        positions: Sequence[str | None] | None,
+        rows: Sequence[Mapping[str, Value]] | None,
+    ) -> Wants:
+        """With the view's SQL transformation of the rows in hand. Raises EditError for a value that does not fit."""
+        if rows is None or not view.transformed:
+            return cls(entities, as_of, positions, rows)
+        transformation = transformations.of(view)
+        derived = [transformation.columns_of(row) for row in rows]
+        return cls(
+            entities,
+            as_of,
+            positions,
+            [{**row, **(columns or {})} for row, columns in zip(rows, derived, strict=True)],
+            frozenset(place for place, columns in enumerate(derived) if columns is None),
+        )
 
     def hand(self, view: View, place: int) -> Edit | None:
-        """The row in hand as an edit; a row that has no id yet has none."""
+        """The row in hand as an edit; a row that has no id yet has none. One that is left out takes its row out."""
         entity = self.entities[place]
         if self.rows is None or entity is None:
             return None
         row, as_of = self.rows[place], self.as_of[place]
         row_id = row.get(view.row_id)
         return Edit(
-            sign=1,
+            sign=-1 if place in self.left_out else 1,
             position=(self.positions[place] if self.positions else None) or positions.LAST,
             known_at=as_of,
             entity=entity,
@@ -122,7 +146,7 @@ class ViewReader:
         block, rest = None, list(range(len(places)))
         if self._compiled is not None:
             block = self._compiled.compute(answer.raw, answer.spans, self._wants(wants, places, cuts))
-            rest = np.flatnonzero(block.status).tolist()
+            rest = sorted({*np.flatnonzero(block.status).tolist(), *wants.left_out})
         if not rest:
             return Values(block, {}, cuts, age_ms)
         raw = [None if places[row] < 0 else answer.value(places[row]) for row in rest]
@@ -195,7 +219,8 @@ class ViewReader:
         records = [self._hand(hand) if hand else b"" for hand in hands]
         decoded = self._layout.decode([log.records + hand for log, hand in zip(logs, records, strict=True)])
         considered, in_hand, seen = _considered(decoded, hands, cuts, [log.header for log in logs])
-        live = np.union1d(fold(decoded.batch, decoded.group, considered), in_hand)
+        added = in_hand[decoded.batch.sign[in_hand] > 0]
+        live = np.union1d(fold(decoded.batch, decoded.group, considered), added)
         columns = assemble(self._windows, decoded.batch, decoded.group, live, as_of)
         by_row = zip(*columns.values(), strict=True) if columns else iter(() for _ in rows)
         return [

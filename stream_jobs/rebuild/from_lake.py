@@ -27,6 +27,7 @@ from appliance.records import Edit
 from stream_jobs.errors import RebuildError
 from stream_jobs.lake import reading, schema
 from stream_jobs.lake.reading import literal, quote
+from stream_jobs.offline.transformed import lake_value, rows_condition, view_values
 from stream_jobs.plan import CapturedTable, Column, Plan, View
 
 Order = Literal["position", "entity"]
@@ -125,8 +126,7 @@ class _Shape:
     def __init__(self, view: View, table: CapturedTable) -> None:
         self._view = view
         self._types = {column.name: column for column in table.columns}
-        needed = {view.row_id, view.event_time, *view.join_keys, *(column.name for column in view.columns)}
-        if missing := sorted(needed - self._types.keys()):
+        if missing := sorted(set(view.captured_columns) - self._types.keys()):
             raise RebuildError(
                 "rebuild.columns", f"view {view.name!r} needs columns {missing}, which {table.table} does not capture"
             )
@@ -151,14 +151,19 @@ class _Shape:
             "entity": f"concat_ws({literal(_SEPARATOR)}, {texts})",
             "row_id": f"{row_id}::VARCHAR",
             "event_time": f"epoch_us({event_time})",
-            **{f"column_{c.name}": self._value(c, quote(f"{image}_{c.name}")) for c in view.columns},
+            **{f"column_{c.name}": self._value(c, image) for c in view.columns},
         }
         there = " AND ".join(f"{name} IS NOT NULL" for name in dict.fromkeys([row_id, event_time, *keys]))
+        there += f" AND {rows_condition(view, self._types, lambda name: quote(f'{image}_{name}'))}"
         listed = ", ".join(f"{value} AS {quote(name)}" for name, value in values.items())
         return f"SELECT {listed} FROM (SELECT * {source}) WHERE {there}"
 
-    def _value(self, column: Column, expression: str) -> str:
+    def _value(self, column: Column, image: str) -> str:
         """As in Flink's edits: decimals are text, times int64 µs."""
+        expression = quote(f"{image}_{column.name}")
+        if any(one.name == column.name for one in self._view.derived):
+            value = view_values(self._view, self._types, lambda name: quote(f"{image}_{name}"))[column.name]
+            return f"{lake_value(column, value)}::VARCHAR" if column.type == "decimal" else value
         if column.type == "decimal":
             return f"{expression}::VARCHAR"
         if column.type == "timestamp_us":
