@@ -93,10 +93,10 @@ def _services(
     now, waiting = [], []
     for service in wanted.services:
         before = present.get(service.name)
-        if before is None or service == before:
+        same_views = all(key(serving[name]) == key(target[name]) for name in service.views)
+        if before is None or (service == before and same_views):
             now.append(service)
             continue
-        same_views = all(key(serving[name]) == key(target[name]) for name in service.views)
         if inputs_hash(before, serving) != inputs_hash(service, target):
             _check_model(before, service, scoring)
         elif same_views and (service.model == before.model or before.model not in scoring):
