@@ -12,13 +12,10 @@ import pyarrow as pa
 from stream_jobs.lake import schema
 from stream_jobs.lake.reading import quote, sql_type
 from stream_jobs.offline.compile import additive_sql, candidates_sql, feature_sql, is_additive, longest_us
-from stream_jobs.offline.sums import answer_unchanged, answers_sql, changed_rows
+from stream_jobs.offline.sums import BLOCK, answer_unchanged, answers_sql, changed_rows
 from stream_jobs.offline.transformed import rows_condition, transformed, view_values
 from stream_jobs.offline.versions import Span, versions_sql
 from stream_jobs.plan import CapturedTable, View
-
-BLOCK = 100_000
-"""Questions answered at a time, which bounds what lists of values can hold."""
 
 Cut = Literal["all", "position", "known_at"]
 

@@ -16,7 +16,7 @@ from feast.data_source import DataSource
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake import delta
 from stream_jobs.lake.reading import literal, quote
-from stream_jobs.offline.join import BLOCK
+from stream_jobs.offline.sums import BLOCK
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def rows_between(
     """The source's rows with start ≤ time ≤ end; with ``latest`` the newest one of each key. At least one table."""
     names = [*join_keys, *features, stored.timestamp, *([stored.created] if stored.created else [])]
     at = quote(stored.timestamp)
-    within = [f"{at} {sign} {_time(each)}" for sign, each in ((">=", start), ("<=", end)) if each is not None]
+    within = [f"{at} {sign} {time_sql(each)}" for sign, each in ((">=", start), ("<=", end)) if each is not None]
     sql = f"SELECT {', '.join(map(quote, names))} FROM {stored.relation} WHERE {' AND '.join(within) or 'true'}"
     if latest:
         order = f"{at} DESC" + (f", {quote(stored.created)} DESC" if stored.created else "")
@@ -114,6 +114,7 @@ def rows_between(
         yield pa.Table.from_batches([batch])
 
 
-def _time(at: datetime) -> str:
+def time_sql(at: datetime) -> str:
+    """A time as an SQL literal; one without a zone is UTC."""
     utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     return f"'{utc.isoformat()}'::TIMESTAMPTZ"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,22 +16,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from feast import FileSource
 from feast.data_source import DataSource
+from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from feast.utils import compute_non_entity_date_range
 
 from appliance import context
 from appliance.parts.base import Context
 from stream_jobs import plan
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake import schema
-from stream_jobs.lake.reading import Limits, connect, scan, session
+from stream_jobs.lake.reading import Limits, connect, quote, scan, session
+from stream_jobs.offline import writing
 from stream_jobs.offline.frame import EVENT_TIMESTAMP, Frame, rows_of
 from stream_jobs.offline.job import ApplianceRetrievalJob
-from stream_jobs.offline.join import BLOCK, window_features
-from stream_jobs.offline.plain import asof_features, rows_between, source
+from stream_jobs.offline.join import window_features
+from stream_jobs.offline.plain import asof_features, rows_between, source, time_sql
+from stream_jobs.offline.sums import BLOCK
 
 
 class ApplianceOfflineStoreConfig(FeastConfigBaseModel):
@@ -74,13 +78,19 @@ class ApplianceOfflineStore(OfflineStore):
         filter_by_created_timestamp: bool = False,
         **kwargs: Any,
     ) -> RetrievalJob:
-        """The frame's rows, in their order, with a column a feature. Raises OfflineStoreError."""
+        """The frame's rows, in their order, with a column a feature. Raises OfflineStoreError.
+
+        Without a frame (``start_date``, ``end_date`` instead): every key and time that the plain views have there.
+        """
         here = context.current()
-        if isinstance(entity_df, str):
-            with _connect(here, config) as connection:
+        asked = [_asked(view, feature_refs) for view in feature_views]
+        with _connect(here, config) as connection:
+            if entity_df is None:
+                span = compute_non_entity_date_range(feature_views, kwargs.get("start_date"), kwargs.get("end_date"))
+                entity_df = _every_row(connection, config, asked, *span)
+            elif isinstance(entity_df, str):
                 entity_df = rows_of(connection, here, entity_df)
         frame = Frame(entity_df, filter_by_created_timestamp)
-        asked = [_asked(view, feature_refs) for view in feature_views]
 
         def blocks() -> Iterator[pa.Table]:
             with _connect(here, config) as connection:
@@ -122,6 +132,29 @@ class ApplianceOfflineStore(OfflineStore):
     ) -> RetrievalJob:
         """Every row with start ≤ time ≤ end."""
         return _pull(config, data_source, join_key_columns, feature_name_columns, start_date, end_date, latest=False)
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
+    ) -> None:
+        """Add rows to the files of a plain view. Raises OfflineStoreError for a windowed one."""
+        _refuse_change_log(config, context.current(), feature_view.batch_source)
+        if not isinstance(feature_view.batch_source, FileSource):
+            raise OfflineStoreError("offline.source", f"view {feature_view.name!r} has no file source to write to")
+        writing.append(config, feature_view.batch_source, table)
+        if progress:
+            progress(table.num_rows)
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Add a log of served features to a folder of parquet files."""
+        writing.log(config, logging_config.destination, data)
 
 
 def _connect(here: Context, config: RepoConfig) -> duckdb.DuckDBPyConnection:
@@ -204,13 +237,38 @@ def _results(
             yield result
 
 
-def _is_change_log(config: RepoConfig, here: Context, data_source: DataSource) -> bool:
-    """Whether the source is a change table of the lake."""
+def _every_row(
+    connection: duckdb.DuckDBPyConnection, config: RepoConfig, asked: Sequence[_Asked], start: datetime, end: datetime
+) -> pa.Table:
+    """An entity frame of each key and time that the views' sources have between start and end."""
+    selects = []
+    for each in asked:
+        if getattr(each.view, "aggregations", None):
+            raise OfflineStoreError(
+                "offline.frame", f"windowed view {each.view.name!r} has a value at every moment, so it needs a frame",
+                hint='entity_df="SELECT … FROM changes.\"<source>.<schema>.<table>\"", with an event_timestamp column',
+            )  # fmt: skip
+        stored = source(each.view.batch_source, str(config.repo_path))
+        keys = "".join(f"{quote(key)} AS {quote(mine)}, " for key, mine in each.join_keys.items())
+        at = quote(stored.timestamp)
+        selects.append(
+            f"SELECT {keys}{at} AS {EVENT_TIMESTAMP} FROM {stored.relation}"
+            f" WHERE {at} >= {time_sql(start)} AND {at} <= {time_sql(end)}"
+        )
+    return connection.sql(f"SELECT DISTINCT * FROM ({' UNION ALL BY NAME '.join(selects)})").to_arrow_table()
+
+
+def _refuse_change_log(config: RepoConfig, here: Context, data_source: DataSource | None) -> None:
+    """Raises OfflineStoreError when the source is a change table of the lake."""
     if not isinstance(data_source, FileSource):
-        return False
+        return
     path = FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=data_source.path)
     changes = here.layout.lake / here.names.lake_changes("source", "table")
-    return Path(path).is_relative_to(changes.parent)
+    if Path(path).is_relative_to(changes.parent):
+        raise OfflineStoreError(
+            "offline.change_log", f"{data_source.name!r} is a log of changes: its rows are not feature values",
+            hint="windowed views are computed by Flink; ask for historical features instead",
+        )  # fmt: skip
 
 
 def _pull(
@@ -223,11 +281,7 @@ def _pull(
     latest: bool,
 ) -> RetrievalJob:
     here = context.current()
-    if _is_change_log(config, here, data_source):
-        raise OfflineStoreError(
-            "offline.change_log", f"{data_source.name!r} is a log of changes: its rows are not feature values",
-            hint="windowed views are computed by Flink; ask for historical features instead of materializing",
-        )  # fmt: skip
+    _refuse_change_log(config, here, data_source)
 
     def blocks() -> Iterator[pa.Table]:
         with _connect(here, config) as connection:

@@ -26,6 +26,9 @@ from stream_jobs.offline.timeline import LINE, Asked, Ints, Timeline
 from stream_jobs.offline.versions import Span, captured_sql, captured_types, keys_sql, row_id_sql
 from stream_jobs.plan import CapturedTable, Column, View
 
+BLOCK = 100_000
+"""Questions answered at a time."""
+
 CHUNK_ROWS = 2_000_000
 """Changes whose rows are held in memory at a time: about 120 bytes each."""
 
@@ -72,9 +75,9 @@ def answer_unchanged(
     columns = ", ".join(f"{quote(name)} {kind}" for f in features for name, kind in _parts(f))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE window_answers (question BIGINT, {columns})")
     visible = {"position": "added", "known_at": "added_us"}.get(cut)
-    series = list(dict.fromkeys(_Series(feature.valid, feature.number) for feature in features))
-    rows = _unchanged_sql(view, table, changes, visible, series, span)
+    rows = _unchanged_sql(view, table, changes, visible, _series(features), span)
     (entities,) = connection.execute("SELECT count(*) FROM window_entities").fetchall()[0]
+    (questions,) = connection.execute("SELECT count(*) FROM window_questions").fetchall()[0]
     chunks = _chunks(connection, changes, entities, span)
     if len(chunks) > 1:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE window_unchanged AS {rows} ORDER BY code")
@@ -82,17 +85,15 @@ def answer_unchanged(
     for first, end in chunks:
         within = f"code >= {first} AND code < {end}"
         stored = connection.sql(f"SELECT * FROM ({rows}) WHERE {within}" if len(chunks) > 1 else rows).to_arrow_table()
-        asked = connection.sql(
-            f"SELECT question, code, as_of{_asked_cut(cut)} FROM window_questions WHERE {within}"
-        ).to_arrow_table()
-        answers, left_out = _answered(stored, asked, features, series, first, end - first)
-        connection.register("window_chunk", answers)
-        connection.execute("INSERT INTO window_answers FROM window_chunk").fetchall()
-        connection.unregister("window_chunk")
-        if left_out.num_rows:
-            connection.register("window_chunk", left_out)
-            connection.execute("INSERT INTO window_changed FROM window_chunk").fetchall()
-            connection.unregister("window_chunk")
+        chunk = _Chunk(stored, features, first, end - first)
+        del stored
+        for start in range(0, questions, BLOCK):
+            asked = connection.sql(
+                f"SELECT question, code, as_of{_asked_cut(cut)} FROM window_questions"
+                f" WHERE {within} AND question >= {start} AND question < {start + BLOCK}"
+            ).to_arrow_table()
+            _insert(connection, "window_answers", chunk.answers(asked))
+        _insert(connection, "window_changed", chunk.left_out)
     connection.execute("DROP TABLE IF EXISTS window_unchanged")
 
 
@@ -170,30 +171,41 @@ def _unscaled_sql(column: Column) -> str:
             return captured_sql(column)
 
 
-def _answered(
-    stored: pa.Table,
-    asked: pa.Table,
-    features: Sequence[AdditiveSql],
-    series: Sequence[_Series],
-    first: int,
-    codes: int,
-) -> tuple[pa.Table, pa.Table]:
-    """(``window_answers`` of these questions, ``row_id`` of the rows left out)."""
-    visible = _visible(stored["visible"]) if "visible" in stored.column_names else None
-    line = Timeline(_integers(stored["code"]) - first, _integers(stored["event_us"]), visible, codes)
-    cut = _visible(asked["visible"]) if visible is not None else None
-    end, begins = line.windows(
-        Asked(_integers(asked["code"]) - first, _integers(asked["as_of"]), cut), [f.window_us for f in features]
-    )
-    running = [_running(line, stored, i, each) for i, each in enumerate(series)]
-    columns: dict[str, Any] = {"question": asked["question"]}
-    for feature in features:
-        counted, sums = running[series.index(_Series(feature.valid, feature.number))]
-        begin = begins[feature.window_us]
-        columns[f"{feature.name}#n"] = end - begin if counted is None else counted[end] - counted[begin]
-        if feature.number is not None:
-            columns[f"{feature.name}#s"] = _total([each[end] - each[begin] for each in sums])
-    return pa.table(columns), stored.select(["row_id"]).take(pa.array(line.left_out))
+class _Chunk:
+    """The unchanged rows of some entities. left_out: ``row_id`` of those that do not fit a timeline."""
+
+    def __init__(self, stored: pa.Table, features: Sequence[AdditiveSql], first: int, codes: int) -> None:
+        self._features, self._first = features, first
+        self._cut = "visible" in stored.column_names
+        visible = _visible(stored["visible"]) if self._cut else None
+        self._line = Timeline(_integers(stored["code"]) - first, _integers(stored["event_us"]), visible, codes)
+        self._running = {each: _running(self._line, stored, i, each) for i, each in enumerate(_series(features))}
+        self.left_out: pa.Table = stored.select(["row_id"]).take(pa.array(self._line.left_out))
+
+    def answers(self, asked: pa.Table) -> pa.Table:
+        """Columns of ``window_answers`` for these questions."""
+        code, as_of = _integers(asked["code"]) - self._first, _integers(asked["as_of"])
+        cut = _visible(asked["visible"]) if self._cut else None
+        end, begins = self._line.windows(Asked(code, as_of, cut), [feature.window_us for feature in self._features])
+        columns: dict[str, Any] = {"question": asked["question"]}
+        for feature in self._features:
+            counted, sums = self._running[_Series(feature.valid, feature.number)]
+            begin = begins[feature.window_us]
+            columns[f"{feature.name}#n"] = end - begin if counted is None else counted[end] - counted[begin]
+            if feature.number is not None:
+                columns[f"{feature.name}#s"] = _total([each[end] - each[begin] for each in sums])
+        return pa.table(columns)
+
+
+def _series(features: Sequence[AdditiveSql]) -> list[_Series]:
+    return list(dict.fromkeys(_Series(feature.valid, feature.number) for feature in features))
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    if rows.num_rows:
+        connection.register("window_chunk", rows)
+        connection.execute(f"INSERT INTO {table} FROM window_chunk").fetchall()
+        connection.unregister("window_chunk")
 
 
 def _integers(column: pa.ChunkedArray) -> Ints:

@@ -1,7 +1,8 @@
 """Our stores as Feast's suites want them named: ``FULL_REPO_CONFIGS_MODULE`` is this module, read in Feast's checkout.
 
 The offline store is our own over parquet and over Delta files; the online store is our own over a Redis server that is
-started here, below a home folder made for it.
+started here, below a home folder made for it, under the name of the store whose tests are to be run on it
+(``FEAST_SUITE_ONLINE_AS``: redis, sqlite).
 """
 
 from __future__ import annotations
@@ -99,5 +100,8 @@ def _start_redis() -> subprocess.Popen[bytes]:
 
 AVAILABLE_OFFLINE_STORES = [("local", ApplianceFilesCreator), ("local", ApplianceDeltaCreator)]
 AVAILABLE_ONLINE_STORES: dict[str, tuple[Any, Any]] = {
-    "redis": ({"type": "stream_jobs.online.feast_store.ApplianceOnlineStore"}, ApplianceRedisCreator)
+    os.environ.get("FEAST_SUITE_ONLINE_AS", "redis"): (
+        {"type": "stream_jobs.online.feast_store.ApplianceOnlineStore"},
+        ApplianceRedisCreator,
+    )
 }

@@ -110,7 +110,8 @@ def test_sums_of_rows_of_which_most_never_changed(
     data: st.DataObject,
 ) -> None:
     monkeypatch.setattr(sums, "CHUNK_ROWS", chunk_rows)
-    monkeypatch.setattr(join, "BLOCK", 7)
+    for module in (sums, join):
+        monkeypatch.setattr(module, "BLOCK", 7)
     events = data.draw(world.long_histories())
     asked = data.draw(st.lists(world.questions(cut, in_hand), min_size=1, max_size=30))
     got = answers(connection, world.SUMS, events, asked, cut, in_hand)

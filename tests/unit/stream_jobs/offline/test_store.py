@@ -11,7 +11,7 @@ import msgspec
 import pandas as pd
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from feast import (
     Entity,
     FeatureStore,
@@ -185,6 +185,13 @@ def test_a_log_of_changes_gives_no_feature_values(home: Layout) -> None:
     with pytest.raises(OfflineStoreError) as raised:
         ApplianceOfflineStore.pull_all_from_table_or_query(store.config, source, ["name"], ["count_2d"], "opened")
     assert raised.value.code == "offline.change_log"
+    with pytest.raises(OfflineStoreError) as raised:
+        ApplianceOfflineStore.offline_write_batch(
+            store.config, store.get_stream_feature_view("names"), pa.table({"name": ["zoë"]}), None
+        )
+    assert raised.value.code == "offline.change_log"
+    with pytest.raises(OfflineStoreError, match="has a value at every moment"):
+        store.get_historical_features(entity_df=None, features=["names:count_2d"], start_date=NOON, end_date=NOON)
 
 
 @pytest.mark.parametrize("verb", ["push", "write_to_online_store", "materialize", "materialize_incremental"])
@@ -230,6 +237,20 @@ def test_a_plain_view_is_its_newest_row_in_time(home: Layout, tmp_path: Path) ->
     assert got == ["b again", None, None], "the last one stored of its time; none within a day; none before"
     then = store.get_historical_features(frame, ["segment:segment"], filter_by_created_timestamp=True).to_df()
     assert then["segment"].tolist() == ["b", None, None]
+    every = store.get_historical_features(
+        entity_df=None, features=["segment:segment"], start_date=NOON - 3 * hour, end_date=NOON + hour
+    ).to_df()
+    assert sorted(every["segment"]) == ["b again", "c"], "each key and time there is asked once"
+    more = pa.table(
+        {
+            "name": ["new"],
+            "segment": ["n"],
+            "at": pa.array([NOON], rows["at"].type),
+            "made": pa.array([NOON], rows["made"].type),
+        }
+    )
+    store.write_to_offline_store("segment", more.to_pandas(), allow_registry_cache=False)
+    assert DeltaTable(str(tmp_path / "segments")).to_pyarrow_table().num_rows == 5
     store.materialize(NOON - DAY, NOON)
     online = store.get_online_features(["segment:segment"], [{"name": "zoë"}]).to_dict()
     assert online["segment"] == ["b again"]
