@@ -163,8 +163,6 @@ def _unscaled_sql(column: Column) -> str:
     match column.type:
         case "decimal":
             return f"{captured_sql(column)}::DECIMAL(38, {column.scale})"
-        case "bool":
-            return f"{captured_sql(column)}"
         case "timestamp_us":
             return f"epoch_us({captured_sql(column)})"
         case _:
