@@ -53,6 +53,14 @@ class Names:
         """Redis key of an entity's packed recent edits."""
         return f"{self.tenant}:edits:{view}.v{version}:{entity}"
 
+    def redis_tile(self, view: str, version: int, entity: str, generation: int, tile: int) -> str:
+        """Redis key of a tile of a dense entity's rows."""
+        return f"{self.tenant}:tiles:{view}.v{version}:{generation:016x}:{tile}:{entity}"
+
+    def redis_tiles_pattern(self, view: str) -> str:
+        """Glob pattern of the tiles of every entity and version of a view."""
+        return f"{self.tenant}:tiles:{view}.v[0-9]*:*"
+
     def redis_edits_pattern(self, view: str) -> str:
         """Glob pattern of the keys of every entity and version of a view."""
         return f"{self.tenant}:edits:{view}.v[0-9]*:*"

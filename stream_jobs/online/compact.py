@@ -36,6 +36,9 @@ def compact(layout: RowLayout, raw: bytes, fold_to: Position, remove_to: int) ->
         removed_to=max(head.removed_to, remove_to),
         removed=head.removed + rows_before - len(recent),
     )
+    if not layout.tailed:
+        table: NDArray[np.uint8] = np.frombuffer(log, np.uint8).reshape(-1, layout.width)
+        return after.encode() + bytes(table[kept].tobytes())
     records = layout.split(log)
     return after.encode() + b"".join([records[index] for index in kept.tolist()])
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +35,11 @@ def signed_halves(position: str) -> tuple[int, int]:
 class Block:
     """The values of F features of G reads.
 
-    exact: int64 [G, F], of whole values. number: float64 [G, F], as a model takes them, null = NaN. states [G, F]: see
+    places: feature → its column. exact: int64 [G, F], of whole values. number: float64 [G, F], as a model takes them, null = NaN. states [G, F]: see
     ``kernel``. done [G]: False for reads the kernel leaves to numpy. seen [G]: whether the entity was ever seen.
     """
 
-    names: tuple[str, ...]
+    places: dict[str, int]
     exact: NDArray[np.int64]
     number: NDArray[np.float64]
     states: NDArray[np.int8]
@@ -61,7 +60,7 @@ class Block:
                 age_ms,
             )
             for name, state, whole, number, decode, default in zip(
-                self.names, self.states[read].tolist(), self.exact[read].tolist(), self.number[read].tolist(),
+                self.places, self.states[read].tolist(), self.exact[read].tolist(), self.number[read].tolist(),
                 self._decoders, self._defaults, strict=True,
             )
         }  # fmt: skip
@@ -73,7 +72,7 @@ class CompiledView:
     def __init__(self, layout: RowLayout, windows: Windows) -> None:
         names = [column.name for column in layout.columns]
         features = windows.features
-        self._names = tuple(feature.name for feature in features)
+        self._places = {feature.name: place for place, feature in enumerate(features)}
         self._defaults = tuple(feature.default for feature in features)
         self._decoders = tuple(_decoder(layout, feature) for feature in features)
         self._units = [10 ** _scale(layout, feature) for feature in features]
@@ -107,7 +106,16 @@ class CompiledView:
 
     def compute(self, raw: NDArray[np.uint8], spans: NDArray[np.int64], wants: NDArray[np.int64]) -> Block:
         """raw, spans, wants: see ``kernel.compute``."""
-        shape = (wants.shape[1], len(self._names))
+        block, squares = self.run(raw, spans, wants)
+        for place in self._spreads:
+            self._spread(place, block, squares)
+        return block
+
+    def run(
+        self, raw: NDArray[np.uint8], spans: NDArray[np.int64], wants: NDArray[np.int64]
+    ) -> tuple[Block, NDArray[np.int64]]:
+        """As ``compute``, standard deviations left as counts and the kernel's ``squares``."""
+        shape = (wants.shape[1], len(self._places))
         exact, number, states = np.empty(shape, np.int64), np.empty(shape), np.empty(shape, np.int8)
         status, seen = np.empty(shape[0], np.int8), np.zeros(shape[0], np.bool_)
         squares = np.empty((*shape, 3), np.int64) if self._spreads else np.empty((shape[0], 0, 3), np.int64)
@@ -115,19 +123,17 @@ class CompiledView:
             raw, spans, self._width, self._nulls, self._longest, self._columns, self._groups, self._features,
             self._default_numbers, wants, exact, number, states, squares, status, seen,
         )  # fmt: skip
-        for place in self._spreads:
-            self._spread(place, exact, number, states, squares, status)
-        return Block(self._names, exact, number, states, status, seen, self._decoders, self._defaults)
+        return Block(self._places, exact, number, states, status, seen, self._decoders, self._defaults), squares
 
-    def _spread(self, place: int, exact: Any, number: Any, states: Any, squares: Any, status: Any) -> None:
+    def _spread(self, place: int, block: Block, squares: NDArray[np.int64]) -> None:
         """Standard deviations of integers: one division of exact integers, as ``aggregate`` does it."""
         unit = self._units[place]
-        for read in np.flatnonzero((status == kernel.DONE) & (states[:, place] == kernel.SPREAD)).tolist():
-            count = int(exact[read, place])
+        for read in np.flatnonzero((block.status == kernel.DONE) & (block.states[:, place] == kernel.SPREAD)).tolist():
+            count = int(block.exact[read, place])
             total, high, low = squares[read, place].tolist()
             square = (high << 64) + (low & (2**64 - 1))
-            number[read, place] = math.sqrt((count * square - total**2) / (count * (count - 1) * unit * unit))
-            states[read, place] = kernel.REAL
+            block.number[read, place] = math.sqrt((count * square - total**2) / (count * (count - 1) * unit * unit))
+            block.states[read, place] = kernel.REAL
 
 
 def _together(feature: WindowFeature) -> tuple[str, str, int]:

@@ -36,6 +36,7 @@ from stream_jobs.windows.values import INT64_MAX, INT64_MIN, exact, row_number
 _HEADER = struct.Struct("<cBBxIQQqq")
 _TAIL = struct.Struct("<I")
 _VERSION = 1
+_DENSE_VERSION = 2
 _COMPACTED = 1
 _ASSUMED = 1
 _FORMATS = {"int64": "q", "decimal": "q", "timestamp_us": "q", "float64": "d", "bool": "?", "string": "I"}
@@ -58,9 +59,17 @@ class Header:
     def compacted(self) -> bool:
         return self.folded_to != (0, 0)
 
-    def encode(self) -> bytes:
+    def encode(self, dense: bool = False) -> bytes:
         flags = _COMPACTED if self.compacted else 0
-        return _HEADER.pack(b"E", _VERSION, flags, self.base, *self.folded_to, self.removed_to, self.removed)
+        return _HEADER.pack(
+            b"E",
+            _DENSE_VERSION if dense else _VERSION,
+            flags,
+            self.base,
+            *self.folded_to,
+            self.removed_to,
+            self.removed,
+        )
 
     def exact_at(self, cut: tuple[int, int], window_begin: int) -> bool:
         """Whether a read at ``cut`` of rows with event time > ``window_begin`` needs nothing that was taken out."""
@@ -73,12 +82,26 @@ HEADER_BYTES = _HEADER.size
 
 def header(raw: bytes) -> Header:
     """The header of an entity's bytes. Raises PackedError when they are not in this layout."""
+    return _header(raw, _VERSION)
+
+
+def is_dense(raw: bytes) -> bool:
+    """Whether an entity's bytes are those of a dense one (``dense``)."""
+    return raw[:2] == b"E\x02"
+
+
+def dense_header(raw: bytes) -> Header:
+    """The header of a dense entity's bytes."""
+    return _header(raw, _DENSE_VERSION)
+
+
+def _header(raw: bytes, wanted: int) -> Header:
     if len(raw) < HEADER_BYTES:
         raise PackedError("packed.short", f"an entity's bytes have a header of {HEADER_BYTES} bytes, got {len(raw)}")
     magic, version, _, base, high, low, removed_to, removed = _HEADER.unpack_from(raw)
-    if magic != b"E" or version != _VERSION:
+    if magic != b"E" or version != wanted:
         raise PackedError(
-            "packed.version", f"packed edits of version {_VERSION} expected, got {raw[:2].hex()}",
+            "packed.version", f"packed edits of version {wanted} expected, got {raw[:2].hex()}",
             hint="the online store was written by another version: fill it again from the lake",
         )  # fmt: skip
     return Header(base, (high, low), removed_to, removed)
@@ -150,7 +173,8 @@ class RowLayout:
         return struct.Struct("<" + "".join(self._formats))
 
     @cached_property
-    def _dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[Any]:
+        """Of a record's fixed part; columns are named c0, c1, …"""
         names = ["sign", "flags", "nulls", "high", "low", "known_at", "event_time", "row_id"]
         names = [*(["tail"] if self.tailed else []), *names, *(f"c{i}" for i in range(len(self.columns)))]
         codes = {"b": "i1", "B": "u1", "H": "<u2", "I": "<u4", "Q": "<u8", "q": "<i8", "d": "<f8", "?": "?"}
@@ -193,13 +217,13 @@ class RowLayout:
     def decode(self, logs: Sequence[bytes]) -> Decoded:
         """Records of several logs, each without its header. Raises PackedError for bytes that are cut off."""
         if not self.tailed:
-            width = self._dtype.itemsize
+            width = self.dtype.itemsize
             if any(len(log) % width for log in logs):
                 raise PackedError(
                     "packed.length", f"a log of {width}-byte records has {[len(log) for log in logs]} bytes"
                 )
             raw = b"".join(logs)
-            table = np.frombuffer(raw, self._dtype)
+            table = np.frombuffer(raw, self.dtype)
             group = np.repeat(np.arange(len(logs)), [len(log) // width for log in logs])
             return self._decoded(table, group, [])
         return self._decode_tailed(logs)
@@ -208,12 +232,12 @@ class RowLayout:
         """The records of one log, without its header, each as its own bytes."""
         if self.tailed:
             return [log[start:end] for start, _, end in self._spans(log)]
-        width = self._dtype.itemsize
+        width = self.dtype.itemsize
         return [log[start : start + width] for start in range(0, len(log), width)]
 
     def _spans(self, log: bytes) -> Iterator[tuple[int, int, int]]:
         """Of each record with a tail: where it starts, where its tail starts, where it ends."""
-        width, start = self._dtype.itemsize, 0
+        width, start = self.dtype.itemsize, 0
         while start < len(log):
             tail_at = start + width
             (tail,) = _TAIL.unpack_from(log, start) if tail_at <= len(log) else (len(log),)
@@ -231,7 +255,7 @@ class RowLayout:
                 tails.append(log[tail_at:end])
             counts.append(len(spans))
         group = np.repeat(np.arange(len(logs)), counts)
-        return self._decoded(np.frombuffer(bytes(fixed), self._dtype), group, tails)
+        return self._decoded(np.frombuffer(bytes(fixed), self.dtype), group, tails)
 
     def _decoded(self, table: NDArray[Any], group: NDArray[np.intp], tails: list[bytes]) -> Decoded:
         texts = self._texts(table, tails)

@@ -5,7 +5,7 @@
     vectors[0].features["customer_payments:amount_mean_7d"].value
     vectors.matrix(["customer_payments:amount_mean_7d", …])   # float64 [rows, features]
 
-A caller that fetches the bytes itself:
+A caller that fetches the bytes itself (the tiles of dense entities are fetched by the reader):
 
     lookup = reader.lookup(service, rows)
     vectors = lookup.vectors(await async_redis.mget(lookup.keys))
@@ -29,14 +29,16 @@ from numpy.typing import NDArray
 
 from appliance.names import Names
 from appliance.records import Edit, FeatureValue, Value
+from stream_jobs.errors import PackedError
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.online.answers import Answer, Answers, mget
 from stream_jobs.online.packed import RowLayout
 from stream_jobs.online.reached import Reached
-from stream_jobs.online.view_reader import History, Values, ViewReader, Wants, text
+from stream_jobs.online.view_reader import Fetch, History, Values, ViewReader, Wants, text
 from stream_jobs.plan import Plan, Service, View
 
 SEPARATOR = "\x1f"
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,8 @@ class Vector:
 class Vectors(Sequence[Vector]):
     """The vectors of some rows, in their order, each made when it is asked for."""
 
-    def __init__(
-        self, views: Sequence[View], found: Mapping[str, tuple[Reached | None, Values]], own: Sequence[str | None]
-    ) -> None:
-        self._views, self._found, self._own = views, found, own
+    def __init__(self, found: Mapping[str, tuple[Reached | None, Values]], own: Sequence[str | None]) -> None:
+        self._found, self._own = found, own
 
     def __len__(self) -> int:
         return len(self._own)
@@ -95,14 +95,9 @@ class Vectors(Sequence[Vector]):
     def matrix(self, features: Sequence[str]) -> NDArray[np.float64]:
         """float64 [rows, features] of "view:feature" names, NaN for null. Raises TypeError for a list of values."""
         matrix = np.empty((len(self), len(features)))
-        places = {
-            f"{view.name}:{feature.name}": (view.name, place, feature.name)
-            for view in self._views
-            for place, feature in enumerate(view.features)
-        }
         for column, name in enumerate(features):
-            view, place, feature = places[name]
-            matrix[:, column] = self._found[view][1].number(place, feature)
+            view, _, feature = name.partition(":")
+            matrix[:, column] = self._found[view][1].number(feature)
         return matrix
 
 
@@ -118,8 +113,8 @@ def entity_text(view: View, row: Mapping[str, Value]) -> str | None:
 class Lookup:
     """One read: the keys to MGET, in order, and what makes values of the answer."""
 
-    def __init__(self, names: Names, readers: Sequence[ViewReader], wants: Mapping[str, Wants]) -> None:
-        self._readers, self._wants = readers, wants
+    def __init__(self, names: Names, readers: Sequence[ViewReader], wants: Mapping[str, Wants], fetch: Fetch) -> None:
+        self._readers, self._wants, self._fetch = readers, wants, fetch
         self._reached = [reached_positions.key(names, reader.view) for reader in readers]
         self._texts, self._places, self._ends = list[Sequence[str]](), list[Sequence[int]](), list[int]()
         end = len(readers)
@@ -162,7 +157,22 @@ class Lookup:
             reached = reached_positions.decode(answer.value(place))
             name = reader.view.name
             found[name] = (reached, reader.find(self._wants[name], answer, self._places[place], reached))
+        answer.need(self.count)
+        self._resolve({name: values for name, (_, values) in found.items()})
         return found
+
+    def _resolve(self, found: Mapping[str, Values]) -> None:
+        """Fetch the tiles of dense entities, of all views at once; again for those that were written anew meanwhile."""
+        for _ in range(_TRIES):
+            keys = [key for values in found.values() for one in values.pending for key in one.asked.keys]
+            if not any(values.pending for values in found.values()):
+                return
+            fetched = dict(zip(keys, self._fetch(keys) if keys else (), strict=True))
+            for reader in self._readers:
+                reader.resolve(found[reader.view.name], self._wants[reader.view.name], self._fetch, fetched)
+        raise PackedError(
+            "packed.torn", f"tiles of a dense entity are gone, and still were after {_TRIES} reads of its key"
+        )
 
     def vectors(self, raw: Sequence[bytes | None]) -> Vectors:
         """A vector for each row. raw: the values of ``keys``, in their order."""
@@ -172,7 +182,7 @@ class Lookup:
         """A vector for each row. answer: the values of ``keys``."""
         wants = next(iter(self._wants.values()), Wants((), ()))
         own = wants.positions or [None] * len(wants.entities)
-        return Vectors([reader.view for reader in self._readers], self.found(answer), own)
+        return Vectors(self.found(answer), own)
 
 
 class OnlineReader:
@@ -192,6 +202,10 @@ class OnlineReader:
         views = [self._views[name].view for name in service.views]
         return reached_positions.wait(self._redis, self._names, views, position, timeout_ms)
 
+    def _fetch(self, keys: Sequence[str]) -> list[bytes | None]:
+        values: list[bytes | None] = self._redis.mget(keys)
+        return values
+
     def lookup(self, service: Service, rows: Sequence[RowInHand]) -> Lookup:
         """The keys to read for rows of a service, and what makes vectors of them."""
         as_of, in_hand = [row.as_of for row in rows], [row.row for row in rows]
@@ -202,7 +216,7 @@ class OnlineReader:
             view = self._views[name].view
             entities = [entity_text(view, row) for row in in_hand]
             wants[name] = Wants.of(view, entities, as_of, own, in_hand if name in service.row_views else None)
-        return Lookup(self._names, [self._views[name] for name in service.views], wants)
+        return Lookup(self._names, [self._views[name] for name in service.views], wants, self._fetch)
 
     def vectors(self, service: Service, rows: Sequence[RowInHand]) -> Vectors:
         """A vector for each row.
@@ -225,7 +239,7 @@ class OnlineReader:
         entities: view → entity texts (see ``entity_text``). as_of: µs UTC. One MGET for all.
         """
         wants = {view: Wants(some, [as_of] * len(some)) for view, some in entities.items()}
-        lookup = Lookup(self._names, [self._views[view] for view in entities], wants)
+        lookup = Lookup(self._names, [self._views[view] for view in entities], wants, self._fetch)
         found = self._answers.read(lookup.command, lookup.count, lookup.found)
         return {
             view: (reached, [values.of(row) for row in range(len(entities[view]))])

@@ -177,7 +177,8 @@ def forget(redis: Any, names: Names, view: str) -> None:
         if fields:
             pipe.hdel(state_key(names), *fields)
         pipe.execute()
-    keys = list(redis.scan_iter(match=names.redis_edits_pattern(view), count=1000))
+    patterns = (names.redis_edits_pattern(view), names.redis_tiles_pattern(view))
+    keys = [key for pattern in patterns for key in redis.scan_iter(match=pattern, count=1000)]
     for begin in range(0, len(keys), 1000):
         redis.unlink(*keys[begin : begin + 1000])
 

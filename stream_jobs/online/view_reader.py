@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,11 +14,13 @@ from appliance import position as positions
 from appliance.clock import wall_us
 from appliance.names import Names
 from appliance.records import Edit, FeatureValue, Value
-from stream_jobs.errors import CutTooOldError, EditError
+from stream_jobs.errors import CutTooOldError, EditError, PackedError
 from stream_jobs.expressions import transformation as transformations
 from stream_jobs.online.answers import Answer
 from stream_jobs.online.compiled import HAND_ROWS, Block, CompiledView, signed_halves
-from stream_jobs.online.packed import HEADER_BYTES, Decoded, Header, RowLayout, header, repeated
+from stream_jobs.online.dense import DenseView
+from stream_jobs.online.dense_reader import Asked, DenseReader
+from stream_jobs.online.packed import HEADER_BYTES, Decoded, Header, RowLayout, dense_header, header, is_dense, repeated
 from stream_jobs.online.reached import Reached
 from stream_jobs.plan import View
 from stream_jobs.windows import kernel
@@ -26,6 +28,9 @@ from stream_jobs.windows.assemble import Windows, assemble
 from stream_jobs.windows.edits import halves
 from stream_jobs.windows.fold import fold, up_to
 from stream_jobs.windows.values import exact, row_number
+
+Fetch = Callable[[Sequence[str]], Sequence[bytes | None]]
+"""MGET."""
 
 
 class History(Protocol):
@@ -94,29 +99,43 @@ def text(value: Value) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A row whose entity is dense: what must be fetched first. wants: its column of the kernel's."""
+
+    row: int
+    asked: Asked
+    wants: NDArray[np.int64]
+
+
 class Values:
-    """What a view gives for G rows. cuts: the position cut each was read at."""
+    """What a view gives for G rows. cuts: the position cut each was read at. pending: rows still without values."""
 
     def __init__(
         self,
         block: Block | None,
-        others: Mapping[int, dict[str, FeatureValue]],
+        others: dict[int, dict[str, FeatureValue]],
         cuts: Sequence[str],
         age_ms: int | None,
     ) -> None:
-        self._block, self._others, self.cuts, self._age_ms = block, others, cuts, age_ms
+        self._block, self._others, self.cuts, self.age_ms = block, others, cuts, age_ms
+        self.pending: list[Pending] = []
+
+    def put(self, row: int, values: dict[str, FeatureValue]) -> None:
+        """The values of a row that was pending."""
+        self._others[row] = values
 
     def of(self, row: int) -> dict[str, FeatureValue]:
         """Feature name → value of one row."""
         if row in self._others or self._block is None:
             return self._others[row]
-        return self._block.values(row, self._age_ms)
+        return self._block.values(row, self.age_ms)
 
-    def number(self, feature: int, name: str) -> NDArray[np.float64] | list[Any]:
-        """[G] one feature as a model takes it, null is NaN. feature: its place in the view."""
+    def number(self, name: str) -> NDArray[np.float64] | list[Any]:
+        """[G] one feature as a model takes it, null is NaN."""
         if self._block is None:
             return [_number(self._others[row][name].value) for row in range(len(self._others))]
-        numbers = self._block.number[:, feature]
+        numbers = self._block.number[:, self._block.places[name]]
         for row, values in self._others.items():
             numbers[row] = _number(values[name].value)
         return numbers
@@ -131,6 +150,8 @@ class ViewReader:
         self._layout, self._history = layout, history
         self._windows = Windows(view.columns, view.features)
         self._compiled = CompiledView.of(layout, self._windows)
+        dense_view = DenseView.of(layout, view.features)
+        self._dense = None if dense_view is None else DenseReader(view, layout, names, dense_view)
 
     def find(self, wants: Wants, answer: Answer, places: Sequence[int], reached: Reached | None) -> Values:
         """What each row finds. places [G]: where its entity's bytes are in the answer, -1 for nowhere.
@@ -143,15 +164,87 @@ class ViewReader:
         cuts = [at] * len(places)
         if wants.positions is not None:
             cuts = [at if own is None else min(at, own) for own in wants.positions]
-        block, rest = None, list(range(len(places)))
+        block, table, rest = None, None, list(range(len(places)))
         if self._compiled is not None:
-            block = self._compiled.compute(answer.raw, answer.spans, self._wants(wants, places, cuts))
-            rest = sorted({*np.flatnonzero(block.status).tolist(), *wants.left_out})
-        if not rest:
-            return Values(block, {}, cuts, age_ms)
-        raw = [None if places[row] < 0 else answer.value(places[row]) for row in rest]
-        found = self._in_numpy(wants, rest, raw, cuts, age_ms)
-        return Values(block, dict(zip(rest, found, strict=True)), cuts, age_ms)
+            table = self._wants(wants, places, cuts)
+            block = self._compiled.compute(answer.raw, answer.spans, table)
+            rest = np.flatnonzero(block.status).tolist()
+        values = Values(block, {}, cuts, age_ms)
+        if rest:
+            raw = [None if places[row] < 0 else answer.value(places[row]) for row in rest]
+            self._rest(values, wants, rest, raw, table)
+        return values
+
+    def _rest(self, values: Values, wants: Wants, rows: Sequence[int], raw: Sequence[bytes | None], table: Any) -> None:
+        """What the kernel did not do: dense entities wait for their tiles, the others are done in numpy."""
+        plain, logs = [], []
+        for row, one in zip(rows, raw, strict=True):
+            entity = wants.entities[row]
+            if (
+                one is None
+                or entity is None
+                or not is_dense(one)
+                or not self._exact(one, wants.as_of[row], values.cuts[row])
+            ):
+                plain.append(row)
+                logs.append(one)
+            elif self._dense is None:
+                raise PackedError(
+                    "packed.dense", f"view {self.view.name!r} has tiles, and a function that cannot use them"
+                )
+            else:
+                column = table[:, row : row + 1]
+                hand_id = int(column[5, 0]) if column[4, 0] in (kernel.HAND, kernel.LEFT_OUT) else None
+                asked = self._dense.ask(entity, one, wants.as_of[row], hand_id)
+                values.pending.append(Pending(row, asked, column))
+        if plain:
+            for row, found in zip(plain, self._in_numpy(wants, plain, logs, values.cuts, values.age_ms), strict=True):
+                values.put(row, found)
+
+    def _exact(self, raw: bytes, as_of: int, cut: str) -> bool:
+        return dense_header(raw).exact_at(halves(cut), as_of - self._windows.longest_us)
+
+    def resolve(self, values: Values, wants: Wants, fetch: Fetch, fetched: Mapping[str, bytes | None]) -> None:
+        """Give pending rows their values. fetched: the tiles they asked for.
+
+        A tile that is gone was written anew meanwhile: then the row begins again at its entity's main key.
+        """
+        pending, values.pending = values.pending, []
+        for one in pending:
+            tiles = [fetched[key] for key in one.asked.keys]
+            whole = [tile for tile in tiles if tile is not None]
+            if len(whole) < len(tiles):
+                self._rest(values, wants, [one.row], fetch([self.key_prefix + one.asked.entity]), self._again(one))
+                continue
+            assert self._dense is not None
+            found = self._dense.values(one.asked, whole, one.wants)
+            if found is None:
+                self._all_tiles(values, wants, one, fetch)
+                continue
+            names = [feature.name for feature in self.view.features]
+            values.put(
+                one.row,
+                {
+                    name: FeatureValue(value, "null" if value is None else "present", values.age_ms)
+                    for name, value in zip(names, found, strict=True)
+                },
+            )
+
+    def _again(self, one: Pending) -> NDArray[np.int64]:
+        """The kernel's table with the one row's column in its place."""
+        return np.repeat(one.wants, one.row + 1, axis=1)
+
+    def _all_tiles(self, values: Values, wants: Wants, one: Pending, fetch: Fetch) -> None:
+        """In numpy, with every row: slow, and exact where 64 bits are too few."""
+        assert self._dense is not None
+        asked = self._dense.all_of(one.asked)
+        tiles = [tile for tile in fetch(asked.keys) if tile is not None]
+        if len(tiles) < len(asked.keys):
+            self._rest(values, wants, [one.row], fetch([self.key_prefix + asked.entity]), self._again(one))
+            return
+        log = self._dense.log(asked, tiles)
+        (found,) = self._in_numpy(wants, [one.row], [log], values.cuts, values.age_ms)
+        values.put(one.row, found)
 
     def _wants(self, wants: Wants, places: Sequence[int], cuts: Sequence[str]) -> NDArray[np.int64]:
         """``wants`` of ``kernel.compute``."""
@@ -187,6 +280,8 @@ class ViewReader:
             (kernel.NAMELESS_HAND if one in (None, "") else kernel.HAND) if known else kernel.NO_HAND
             for one, known in zip(given, with_hand, strict=True)
         ]
+        for place in wants.left_out:
+            table[4, place] = kernel.LEFT_OUT if table[4, place] == kernel.HAND else kernel.NO_HAND
         table[5] = ids
         if wants.positions is None:
             table[6], table[7] = signed_halves(positions.LAST)
@@ -239,7 +334,7 @@ class ViewReader:
     def _log(self, entity: str | None, as_of: int, raw: bytes | None, cut: str) -> _Log:
         if raw is None or entity is None:
             return _Log(Header(), b"")
-        head = header(raw)
+        head = dense_header(raw) if is_dense(raw) else header(raw)
         if not head.compacted or head.exact_at(halves(cut), as_of - self._windows.longest_us):
             return _Log(head, raw[HEADER_BYTES:])
         if self._history is None:

@@ -30,9 +30,10 @@ from appliance.clock import Clock
 from appliance.parts.base import Context
 from stream_jobs.errors import EditError, PackedError, RebuildError
 from stream_jobs.lake import reading
+from stream_jobs.online import dense
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.online.compact import compact
-from stream_jobs.online.packed import EMPTY, HEADER_BYTES, NO_TIME, RowLayout, header, repeated
+from stream_jobs.online.packed import EMPTY, HEADER_BYTES, NO_TIME, RowLayout, header, is_dense, repeated
 from stream_jobs.online.redis_log import rebuild_field, state_key
 from stream_jobs.online.sweep import FOLD_MARGIN_SECONDS, REMOVE_MARGIN_US
 from stream_jobs.plan import Plan, View
@@ -221,6 +222,9 @@ class RedisRebuild:
                 f" more than {_LEASE_SECONDS} s, or another one began. What it wrote is right; the rest is as it was",
                 hint=f"appliance rebuild redis {self._view.name}",
             )
+        for entity, old in zip(chunk, olds, strict=True):
+            if old and is_dense(old):
+                dense.let_go(self._redis, self._names, self._view, entity, old)
         self._note(chunk, olds)
         self._tell(self._progress)
 

@@ -66,7 +66,7 @@ class _Assembly:
     ) -> None:
         self._windows, self._batch, self._as_of = windows, batch, as_of
         rows = live[batch.event_time[live] <= as_of[group[live]]]
-        self._rows = rows[_order(batch, group, rows)]
+        self._rows = rows[order(batch, group, rows)]
         self._group = group[self._rows]
         self._chosen: dict[tuple[str | None, str | None], _Chosen] = {}
         self._values: dict[tuple[str | None, str | None], Values] = {}
@@ -137,7 +137,7 @@ class _Chosen:
         return self._starts[window_us]
 
 
-def _order(batch: EditBatch, group: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+def order(batch: EditBatch, group: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.intp] | slice:
     """What puts rows in (group, event time, position, row id) order: nothing, when their times already rise."""
     times, groups = batch.event_time[rows], group[rows]
     if ((times[1:] > times[:-1]) | (groups[1:] != groups[:-1])).all():

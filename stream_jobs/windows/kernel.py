@@ -34,8 +34,9 @@ WHOLE, REAL, NULL, DEFAULT, SPREAD = 0, 1, 2, 3, 4
 """What a value is: an integer; a float64; null; the feature's default; a count whose ``squares`` give a standard
 deviation."""
 
-NO_HAND, HAND, NAMELESS_HAND = 0, 1, 2
-"""A log's row in hand: none, one with an id, one that has no id yet."""
+NO_HAND, HAND, NAMELESS_HAND, LEFT_OUT = 0, 1, 2, 3
+"""A log's row in hand: none; one with an id; one that has no id yet; one with an id that is no row of the view, and
+takes the stored row with its id out."""
 
 _HEADER_BYTES = 40
 _EXACT = 2**53
@@ -215,7 +216,7 @@ def _live(
         if compacted and place >= base and _compare(high, low, folded_high, folded_low) <= 0:
             continue
         row = _int64(raw, at + nulls + 34)
-        if hand == HAND and row == hand_id:
+        if (hand == HAND or hand == LEFT_OUT) and row == hand_id:  # noqa: SIM109
             continue
         time = _int64(raw, at + nulls + 26)
         once = once and np.int8(raw[at]) > 0 and (row > before_row or count == 0)
@@ -561,7 +562,7 @@ def compute(
             if count < 0 or not _answers(facts, cut_high, cut_low, as_of, longest):
                 continue
         seen[read] = facts[0] > 0 or facts[1] > 0
-        if hand != NO_HAND:
+        if hand == HAND or hand == NAMELESS_HAND:  # noqa: SIM109
             count = _insert_hand(raw, order, count, nulls, as_of, wants[6, read], wants[7, read], hand_id)
             for column in range(len(columns)):
                 hand_values[column] = wants[9 + column, read]

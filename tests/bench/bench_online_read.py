@@ -34,7 +34,9 @@ from feast.types import Float64, Int64
 from appliance.names import Names
 from appliance.records import Edit
 from stream_jobs.online import reached as reached_positions
-from stream_jobs.online.packed import EMPTY, RowLayout
+from stream_jobs.online.compact import compact
+from stream_jobs.online.dense import DenseView, directory, tile_keys
+from stream_jobs.online.packed import EMPTY, NO_TIME, RowLayout
 from stream_jobs.online.reached import Reached
 from stream_jobs.online.reader import OnlineReader, RowInHand
 from stream_jobs.plan import CapturedTable, Column, Plan, Policy, Service, View, WindowFeature
@@ -161,6 +163,7 @@ def measure(calls: Sequence[Callable[[], object]], seconds: float) -> list[Figur
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100, help="rows of an entity within 30 days")
+    parser.add_argument("--dense-rows", type=int, default=1_000_000, help="rows of a dense entity within 30 days")
     parser.add_argument("--seconds", type=float, default=6.0, help="time for each line of the table")
     arguments = parser.parse_args()
     chance, made = random.Random(1), plan()
@@ -174,6 +177,80 @@ def main() -> None:
         }
         store = feast_store(redis.connection_pool.connection_kwargs["port"], Path(folder), made, values)
         report(redis, reader, store, made, arguments.rows, arguments.seconds, chance)
+        report_dense(redis, made, arguments.dense_rows, arguments.seconds, chance)
+
+
+DENSE_ENTITY = "dense"
+
+
+def fill_dense(redis: Any, made: Plan, rows: int, chance: random.Random) -> None:
+    """One entity of each view with so many rows in 30 days, as the writer's sweep leaves it, 100 edits behind it."""
+    for view in made.views:
+        layout = RowLayout.of(made, view)
+        times = np.sort(np.array([chance.randrange(30 * DAY) for _ in range(rows + 100)], np.int64))
+        one = layout.encode(Edit(1, f"{1:032x}", 0, "", "1", 0, columns={"amount": "1.5"}))
+        records = np.frombuffer(one * len(times), layout.dtype).copy()
+        records["low"] = records["row_id"] = np.arange(1, len(times) + 1)
+        records["event_time"] = times
+        records["c0"] = np.arange(len(times)) * 7919 % 999_900
+        raw = compact(layout, EMPTY + records[:rows].tobytes(), (0, rows), NO_TIME)
+        view_of = DenseView.of(layout, view.features)
+        made_of = None if view_of is None else view_of.tile(raw, 1)
+        assert made_of is not None
+        main, tiles = made_of
+        keys = tile_keys(NAMES, view, DENSE_ENTITY, directory(main), range(len(tiles)))
+        for begin in range(0, len(keys), 200):
+            redis.mset(dict(zip(keys[begin : begin + 200], tiles[begin : begin + 200], strict=True)))
+        redis.set(NAMES.redis_edits(view.name, 1, DENSE_ENTITY), main + records[rows:].tobytes())
+        redis.set(NAMES.redis_edits(view.name, 1, "whole"), EMPTY + records.tobytes())
+
+
+def report_dense(redis: Any, made: Plan, rows: int, seconds: float, chance: random.Random) -> None:
+    """A dense customer and terminal beside usual ones."""
+    used = redis.info("memory")["used_memory"]
+    fill_dense(redis, made, rows, chance)
+    used = redis.info("memory")["used_memory"] - used
+    reader, service = OnlineReader(redis, NAMES, made), made.services[0]
+    features = [f"{view.name}:{feature.name}" for view in made.views for feature in view.features]
+    read: list[int] = []
+    fetch = redis.mget
+    calls = []
+    for entities in (("1", "2"), (DENSE_ENTITY, "2"), (DENSE_ENTITY, DENSE_ENTITY), ("whole", "whole")):
+        pair = dict(zip(KEYS, entities, strict=True))
+        hands = [RowInHand(30 * DAY, {**pair, "id": 10**9, "amount": "12.50"})]
+        counting = OnlineReader(_Counting(fetch, read), NAMES, made)
+        lookup = counting.lookup(service, hands)
+        raw = fetch(lookup.keys)
+        read.append(sum(len(value or b"") for value in raw))
+        lookup.vectors(raw)
+        read.append(-1)
+        calls.append(lambda hands=hands: reader.vectors(service, hands).matrix(features))
+    assert np.array_equal(calls[2](), calls[3]()), "a dense entity gives other values than its whole log"
+    sizes = [0]
+    for size in read:
+        if size < 0:
+            sizes.append(0)
+        else:
+            sizes[-1] += size
+    figures = measure(calls[:3], seconds) + measure(calls[3:], seconds)
+    print(f"\nDense entities: {rows:,} rows of each in 30 days; both and their whole logs use {used / 2**20:.0f} MiB\n")
+    print("| one customer, one terminal | ms, p50 / p99 / CPU | KiB read | ÷ usual |")
+    print("|---|---|---|---|")
+    names = ("both usual", "customer dense", "both dense", "both dense, whole logs read")
+    for name, figure, size in zip(names, figures, sizes, strict=False):
+        print(f"| {name} | {figure} | {size / 1024:.0f} | {figure.p50 / figures[0].p50:.1f} |")
+
+
+class _Counting:
+    """MGET that notes how much it read."""
+
+    def __init__(self, fetch: Callable[..., Any], read: list[int]) -> None:
+        self._fetch, self._read = fetch, read
+
+    def mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        found: list[bytes | None] = self._fetch(keys)
+        self._read.append(sum(len(value or b"") for value in found))
+        return found
 
 
 def report(

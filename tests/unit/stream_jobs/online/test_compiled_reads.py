@@ -235,8 +235,17 @@ def test_a_row_without_id_takes_no_stored_rows_place():
             Wants(["a"], [2], None, [{"id": None}]), Answer.of([packed(log)]), [0], Reached("f" * 32, 0)
         )
         assert values.of(0)["None_count_7_None"].value == 2
-        place = [feature.name for feature in DONE_HERE].index("at_max_1_None")
-        assert np.isnan(values.number(place, "at_max_1_None")).all()
+        assert np.isnan(values.number("at_max_1_None")).all()
+
+
+def test_a_row_that_is_none_of_the_view_takes_the_stored_one_out():
+    """One with an id; one without takes nothing out."""
+    log = [Edit(1, f"{n:032x}", 0, "a", str(n), n, False, {"seconds": n}) for n in (1, 2, 3)]
+    for row_id, count in ((2, 2), (None, 3)):
+        wants = Wants(["a"], [3], None, [{"id": row_id}], frozenset([0]))
+        both = [one.find(wants, Answer.of([packed(log)]), [0], Reached("f" * 32, 0)).of(0) for one in (KERNEL, NUMPY)]
+        assert both[0]["None_count_7_None"].value == count
+        assert not unlike(*both)
 
 
 def test_views_with_text_or_lists_go_without_the_kernel():
