@@ -35,8 +35,8 @@ def signed_halves(position: str) -> tuple[int, int]:
 class Block:
     """The values of F features of G reads.
 
-    places: feature → its column. exact: int64 [G, F], of whole values. number: float64 [G, F], as a model takes them, null = NaN. states [G, F]: see
-    ``kernel``. done [G]: False for reads the kernel leaves to numpy. seen [G]: whether the entity was ever seen.
+    places: feature → its column. exact: int64 [G, F], of whole values. number: float64 [G, F], as a model takes them,
+    null = NaN. states [G, F], status [G]: see ``kernel``. seen [G]: whether the entity was ever seen.
     """
 
     places: dict[str, int]

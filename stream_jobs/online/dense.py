@@ -35,7 +35,7 @@ from stream_jobs.windows.fold import up_to
 
 _DIRECTORY = struct.Struct("<QII")
 _FEWEST_ROWS = 256
-_EDGES = 5
+_EDGES = 2
 """Tiles that a read usually takes as rows: what a tile's size is balanced for."""
 _OLD_TILES_SECONDS = 60
 _SQUARE = 3 * 10**9
@@ -180,7 +180,7 @@ def _taken(series: Any, rows: Any) -> tuple[NDArray[np.bool_], NDArray[Any]]:
 
 
 def _partial(kind: str, values: Any, valid: Any, starts: Any) -> NDArray[np.int64] | None:
-    """[T] int64 of one field; the bits of floats."""
+    """[T] int64 of one field; the bits of floats. None where 64 bits would be too few for the sum of all tiles."""
     if kind == "count":
         return np.add.reduceat(valid.astype(np.int64), starts)
     if kind in ("least", "most"):
@@ -224,20 +224,19 @@ def span(made: Directory, edge: int, as_of: int) -> Span:
     """The tiles of the window edge < event time ≤ as_of."""
     begin = int(np.searchsorted(made.times[:-1], edge, "right"))
     end = max(0, int(np.searchsorted(made.times, as_of, "right")) - 1)
-    edges = {begin - 1, end} if made.tiles and made.times[0] <= as_of and made.times[-1] > edge else set()
+    edges = {begin - 1, end} if made.times[0] <= as_of and made.times[-1] > edge else set()
     return Span(begin, end, tuple(sorted(tile for tile in edges if 0 <= tile < made.tiles)))
 
 
 def touched(made: Directory, ids: NDArray[np.int64]) -> set[int]:
     """Tiles that may hold one of these rows."""
-    if not made.tiles:
-        return set()
-    ids = np.unique(ids)
     ids = ids[(ids >= made.least_ids.min()) & (ids <= made.most_ids.max())]
     found: set[int] = set()
-    for some in np.array_split(ids, max(1, len(ids) // 64)):
-        inside = (some[:, None] >= made.least_ids) & (some[:, None] <= made.most_ids)
-        found.update(np.flatnonzero(inside.any(axis=0)).tolist())
+    if len(ids):
+        ids = np.unique(ids)
+        for some in np.array_split(ids, len(ids) // 64 + 1):
+            inside = (some[:, None] >= made.least_ids) & (some[:, None] <= made.most_ids)
+            found.update(np.flatnonzero(inside.any(axis=0)).tolist())
     return found
 
 

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.records import Value
 from stream_jobs.plan import Column, WindowFeature
@@ -33,15 +32,14 @@ Key = tuple[int, int, int, int]
 Keyed = tuple[Key, Any]
 
 
-@dataclass(frozen=True)
-class Partial:
+class Partial(NamedTuple):
     """Of the non-null values of some rows, in exact form. total, squares: 0 for texts.
 
     first, last, recent: with their keys; recent: at most n, the youngest last. A part that nobody asks for may be left
-    as it is here.
+    as it is here, in each of those that are merged.
     """
 
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]
     total: int | Fraction = 0
     squares: int | Fraction = 0
     least: Any = None
@@ -72,17 +70,17 @@ def merge(one: Partial, other: Partial, n: int = 1) -> Partial:
     """The partial of two disjoint sets of rows."""
     if not one.count or not other.count:
         return one if one.count else other
-    both = sorted((*one.recent, *other.recent), key=lambda row: row[0])
+    both = sorted((*one.recent, *other.recent), key=lambda row: row[0]) if one.recent or other.recent else []
     firsts, lasts = _kept(one.first, other.first), _kept(one.last, other.last)
     return Partial(
         one.count + other.count,
         one.total + other.total,
         one.squares + other.squares,
-        min(_kept(one.least, other.least), default=None),
-        max(_kept(one.most, other.most), default=None),
+        None if one.least is None else min(one.least, other.least),
+        None if one.most is None else max(one.most, other.most),
         one.distinct | other.distinct,
-        min(firsts, key=lambda row: row[0], default=None),
-        max(lasts, key=lambda row: row[0], default=None),
+        min(firsts, key=lambda row: row[0]) if firsts else None,
+        max(lasts, key=lambda row: row[0]) if lasts else None,
         tuple(both[-n:]),
     )
 
