@@ -1,9 +1,10 @@
 """A windowed view's features as DuckDB SQL: the same definition that ``stream_jobs.windows`` computes in numpy.
 
 The SQL aggregates a relation of candidate rows, one for each pair of a question and a live row of its longest window:
-``question``, ``age_us`` (as-of time less event time, ≥ 0), ``added`` (position), ``row_id``, and the view's columns,
-decimals as BIGINT scaled by 10^scale. Sums of integers and decimals are exact (HUGEINT); an overflow is an error, never
-a wrong sum. Sums of float64 are compensated (Kahan), so they may differ from exact ones in the last digits.
+``question``, ``age_us`` (as-of time less event time, ≥ 0), ``added`` (position), ``row_id``, and the view's columns
+(``view_column``), decimals as BIGINT scaled by 10^scale. Sums of integers and decimals are exact (HUGEINT); an overflow
+is an error, never a wrong sum. Sums of float64 are compensated (Kahan), so they may differ from exact ones in the last
+digits.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake.reading import quote
+from stream_jobs.offline.versions import view_column
 from stream_jobs.plan import Column, View, WindowFeature
 
 _ORDER = "age_us DESC, added, row_id"
@@ -93,7 +95,7 @@ def _column(feature: WindowFeature, columns: Mapping[str, Column]) -> Column:
 
 
 def _feature(feature: WindowFeature, column: Column) -> FeatureSql:
-    x = "row_id" if feature.column is None else quote(column.name)
+    x = "row_id" if feature.column is None else view_column(column.name)
     chosen = f"FILTER (WHERE {' AND '.join([f'age_us < {feature.window_us}', *_counted(feature)])})"
     aggregate = _aggregate(feature, column, x, chosen)
     value = _final(feature, column, quote(feature.name), f"coalesce({quote(feature.name + '#n')}, 0)")
@@ -105,7 +107,7 @@ def _additive(feature: WindowFeature, column: Column) -> AdditiveSql:
     chosen = f"FILTER (WHERE {' AND '.join([f'age_us < {feature.window_us}', *counted])})"
     n, total = quote(feature.name + "#n"), quote(feature.name + "#s")
     number = None if feature.function == "count" else column
-    added = "0" if number is None else f"coalesce(sum({quote(column.name)}::BIGINT) {chosen}, 0)"
+    added = "0" if number is None else f"coalesce(sum({view_column(column.name)}::BIGINT) {chosen}, 0)"
     value = _final(feature, column, n if number is None else total, n)
     valid = " AND ".join(counted) or "true"
     return AdditiveSql(feature.name, feature.window_us, valid, number, f"count(*) {chosen}", added, value)
@@ -113,8 +115,8 @@ def _additive(feature: WindowFeature, column: Column) -> AdditiveSql:
 
 def _counted(feature: WindowFeature) -> list[str]:
     """Conditions of a row that counts, beside its age."""
-    counted = [] if feature.column is None else [f"{quote(feature.column)} IS NOT NULL"]
-    return counted if feature.where is None else [*counted, quote(feature.where)]
+    counted = [] if feature.column is None else [f"{view_column(feature.column)} IS NOT NULL"]
+    return counted if feature.where is None else [*counted, view_column(feature.where)]
 
 
 def _final(feature: WindowFeature, column: Column, y: str, n: str) -> str:

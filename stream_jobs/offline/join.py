@@ -14,7 +14,7 @@ from stream_jobs.lake.reading import quote, sql_type
 from stream_jobs.offline.compile import additive_sql, candidates_sql, feature_sql, is_additive, longest_us
 from stream_jobs.offline.sums import BLOCK, answer_unchanged, answers_sql, changed_rows
 from stream_jobs.offline.transformed import rows_condition, transformed, view_values
-from stream_jobs.offline.versions import Span, versions_sql
+from stream_jobs.offline.versions import Span, versions_sql, view_column
 from stream_jobs.plan import CapturedTable, View
 
 Cut = Literal["all", "position", "known_at"]
@@ -91,7 +91,7 @@ def _questions(connection: duckdb.DuckDBPyConnection, view: View, table: Capture
         def given(name: str) -> str:
             return f"({quote(name)}::{sql_type(schema.arrow_type(types[name]))})"
 
-        selected += [f"{value} AS {quote(name)}" for name, value in view_values(view, types, given).items()]
+        selected += [f"{value} AS {view_column(name)}" for name, value in view_values(view, types, given).items()]
         selected.append(f"{rows_condition(view, types, given)} AS of_view")
     keys = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     connection.execute(
@@ -133,7 +133,7 @@ def _candidates(view: View, questions: Questions) -> str:
     bucket finds it, however many rows the entity has outside.
     """
     longest = longest_us(view)
-    columns = "".join(f", {quote(column.name)}" for column in view.columns)
+    columns = "".join(f", {view_column(column.name)}" for column in view.columns)
     seen = ["v.event_us <= q.as_of", f"v.event_us > q.as_of - {longest}"]
     if questions.cut == "position":
         seen += ["v.added <= q.position", "(v.removed IS NULL OR v.removed > q.position)"]

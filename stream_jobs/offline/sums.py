@@ -23,7 +23,7 @@ from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake.reading import quote
 from stream_jobs.offline.compile import AdditiveSql
 from stream_jobs.offline.timeline import LINE, Asked, Ints, Timeline
-from stream_jobs.offline.versions import Span, captured_sql, captured_types, keys_sql, row_id_sql
+from stream_jobs.offline.versions import Span, captured_sql, captured_types, keys_sql, row_id_sql, view_column
 from stream_jobs.plan import CapturedTable, Column, View
 
 BLOCK = 100_000
@@ -140,12 +140,12 @@ def _unchanged_sql(
     ``visible``, and ``x<i>`` of each series: the row's number, null where it does not count."""
     types = captured_types(view, table)
     keys = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
-    columns = "".join(f", {_unscaled_sql(types[c.name])} AS {quote(c.name)}" for c in view.columns)
+    columns = "".join(f", {_unscaled_sql(types[c.name])} AS {view_column(c.name)}" for c in view.columns)
     wanted = ["code::BIGINT AS code", "row_id", "event_us"]
     if visible is not None:
         wanted.append(f"{visible} AS visible")
     for i, each in enumerate(series):
-        number = "1::TINYINT" if each.number is None else quote(each.number.name)
+        number = "1::TINYINT" if each.number is None else view_column(each.number.name)
         if each != _EVERY_ROW:
             wanted.append(f"CASE WHEN {each.valid} THEN {number} END AS x{i}")
     at = quote("after_" + view.event_time)

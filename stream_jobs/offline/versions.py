@@ -47,6 +47,11 @@ def captured_types(view: View, table: CapturedTable) -> dict[str, Column]:
     return types
 
 
+def view_column(name: str) -> str:
+    """What a column of the view is called in the relations here: a name of its own, whatever the business calls it."""
+    return quote(f"column {name}")
+
+
 def keys_sql(view: View) -> str:
     """The entity's keys after the change, as ``k0``…."""
     return ", ".join(f"{quote('after_' + key)} AS k{i}" for i, key in enumerate(view.join_keys))
@@ -61,15 +66,15 @@ def versions_sql(
     view: View, table: CapturedTable, changes: str, entities: str, span: Span, rows: str | None = None
 ) -> str:
     """SELECT of the versions: the entity's ``code``, ``row_id``, ``event_us``, ``added``, ``removed`` (null: still
-    there), ``added_us``, ``removed_us`` (known_at of both, µs), and the view's columns.
+    there), ``added_us``, ``removed_us`` (known_at of both, µs), and the view's columns (``view_column``).
 
     changes: relation in the schema of the table's changes. entities: relation with the keys asked for, ``k0``…, and
     their ``code``. rows: relation with the ``row_id`` wanted, None for all.
     """
     types = captured_types(view, table)
-    captured = "".join(f", {captured_sql(c)} AS {quote(c.name)}" for c in view.columns)
+    captured = "".join(f", {captured_sql(c)} AS {view_column(c.name)}" for c in view.columns)
     columns = "".join(
-        f", {column_sql(types[c.name], 'live.' + quote(c.name))} AS {quote(c.name)}" for c in view.columns
+        f", {column_sql(types[c.name], 'live.' + view_column(c.name))} AS {view_column(c.name)}" for c in view.columns
     )
     wanted = ", ".join(f"k{i}" for i in range(len(view.join_keys)))
     return f"""

@@ -1,4 +1,7 @@
-"""A small captured table with columns of every kind, random histories of it, and its changes as the lake has them."""
+"""A small captured table with columns of every kind, random histories of it, and its changes as the lake has them.
+
+Some columns are called as the SQL calls things of its own: that must not matter.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ TABLE = CapturedTable(
     "bank", "public.payments", "main.cdc.bank.public.payments", ("id",),
     (
         Column("id", "int64"), Column("at", "timestamp_us"), Column("card", "int64"), Column("place", "string"),
-        Column("amount", "decimal", 2), Column("weight", "float64"), Column("points", "int64"),
-        Column("kind", "string"), Column("online", "bool"),
+        Column("amount", "decimal", 2), Column("weight", "float64"), Column("code", "int64"),
+        Column("added", "string"), Column("online", "bool"),
     ),
     "at", True,
 )  # fmt: skip
 
-_CARRIED = tuple(column for column in TABLE.columns if column.name in ("amount", "weight", "points", "kind", "online"))
+_CARRIED = tuple(column for column in TABLE.columns if column.name in ("amount", "weight", "code", "added", "online"))
 
 
 def _features() -> tuple[WindowFeature, ...]:
@@ -36,8 +39,8 @@ def _features() -> tuple[WindowFeature, ...]:
     for column, functions in {
         "amount": numeric,
         "weight": numeric,
-        "points": numeric,
-        "kind": ("count", "min", "max", "count_distinct", "first", "last", "last_n"),
+        "code": numeric,
+        "added": ("count", "min", "max", "count_distinct", "first", "last", "last_n"),
         "online": ("count", "count_distinct", "first", "last", "last_n"),
     }.items():
         features += [WindowFeature(f"{column}_{f}", f, column, 4 * HOUR, n=2) for f in functions]  # type: ignore[arg-type]
@@ -55,8 +58,8 @@ _ADDITIVE = tuple(
     feature
     for feature in (
         *VIEW.features,
-        WindowFeature("online_kind_count", "count", "kind", 2 * HOUR, where="online"),
-        WindowFeature("points_sum_short", "sum", "points", HOUR, default=7),
+        WindowFeature("online_kind_count", "count", "added", 2 * HOUR, where="online"),
+        WindowFeature("points_sum_short", "sum", "code", HOUR, default=7),
         WindowFeature("online_sum_long", "sum", "online", 6 * HOUR),
     )
     if feature.function in ("count", "sum", "mean") and (feature.function == "count" or feature.column != "weight")
@@ -78,8 +81,8 @@ _ROWS = st.fixed_dictionaries(
         "place": st.sampled_from(["a", "b'"]),
         "amount": _CENTS,
         "weight": st.none() | st.floats(-1e3, 1e3, width=32),
-        "points": st.none() | st.integers(-5, 5),
-        "kind": st.none() | st.sampled_from(["x", "y", "zé"]),
+        "code": st.none() | st.integers(-5, 5),
+        "added": st.none() | st.sampled_from(["x", "y", "zé"]),
         "online": st.none() | st.booleans(),
     }
 )
@@ -121,7 +124,7 @@ def long_histories(draw: st.DrawFn) -> list[Event]:
             "id": step, "at": known - chance.choice([0, 0, 0, 0, 0, 1, 5, -3]) * HOUR,
             "card": chance.choice([1, 1, 2]), "place": chance.choice(["a", "a", "b'"]),
             "amount": chance.choice([None, Decimal(chance.randrange(9999)) / 100]), "weight": None,
-            "points": chance.choice([None, 3, -4, 2**58, -(2**58)]), "kind": chance.choice([None, "x"]),
+            "code": chance.choice([None, 3, -4, 2**58, -(2**58)]), "added": chance.choice([None, "x"]),
             "online": chance.choice([None, True, False]),
         }  # fmt: skip
         if usual < 0.85 or not state:
