@@ -36,7 +36,10 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Options:
-    """backlog: changes not yet servable beyond which the applications wait. times: as-of times at the end."""
+    """backlog: changes not yet servable beyond which the applications wait; by default a tenth of all, at most 100,000.
+
+    times: as-of times at the end.
+    """
 
     changes: int
     kills: int
@@ -45,7 +48,7 @@ class Options:
     entities: int | None = None
     rate: float | None = None
     workers: int = 2
-    backlog: int = 100_000
+    backlog: int | None = None
     largest: int = 5_000
     truncates: int = 0
     times: int = 5
@@ -55,6 +58,10 @@ class Options:
     @property
     def entities_of_a_table(self) -> int:
         return self.entities or max(40, self.changes // 2_000)
+
+    @property
+    def most_behind(self) -> int:
+        return self.backlog or min(100_000, max(1_000, self.changes // 10))
 
 
 class Compared(msgspec.Struct):
@@ -202,7 +209,7 @@ def _change_and_kill(
     )  # fmt: skip
     going = threading.Event()
     workers = [
-        changes.Worker(side.address, number, load, done, lambda: watch.behind < options.backlog)
+        changes.Worker(side.address, number, load, done, lambda: watch.behind < options.most_behind)
         for number in range(1, options.workers + 1)
     ]
     prober.start()
