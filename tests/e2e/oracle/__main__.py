@@ -22,8 +22,9 @@ def main() -> int:
     parser.add_argument("--entities", type=int, help="entities of each table (a 2000th of the changes, at least 40)")
     parser.add_argument("--rate", type=float, help="changes a second at most (as fast as the pipe takes them)")
     parser.add_argument("--workers", type=int, default=2, help="applications that commit at the same time (2)")
-    parser.add_argument("--backlog", type=int,
-                        help="changes not yet servable beyond which the applications wait (a tenth, at most 100000)")  # fmt: skip
+    parser.add_argument(
+        "--backlog", type=int, help="changes not servable beyond which they wait (a tenth of all, 100000 at most)"
+    )
     parser.add_argument("--largest", type=int, default=5_000, help="rows of the largest statement (5000)")
     parser.add_argument("--truncates", type=int, default=0, help="truncates sprinkled in (0)")
     parser.add_argument("--times", type=int, default=5, help="as-of times for every entity at the end (5)")
