@@ -45,7 +45,10 @@ def test_a_tombstone_is_not_scored() -> None:
 def test_updates_are_scored_where_the_policy_says_so() -> None:
     policy = msgspec.structs.replace(SERVICE.policy, score_updates=True)
     plan = msgspec.structs.replace(PLAN, services=(msgspec.structs.replace(SERVICE, policy=policy),))
-    assert "orders" in _rows(SERVICE.event_topic, _change("u"), Intake(plan, {"orders": REQUESTS}))
+    intake = Intake(plan, {"orders": REQUESTS})
+    assert "orders" in _rows(SERVICE.event_topic, _change("u"), intake)
+    made = _change("u").replace(b'"table"', b'"made_by": "mender", "table"')
+    assert _rows(SERVICE.event_topic, made, intake) == {}, "nobody committed it"
 
 
 @pytest.mark.parametrize(
