@@ -171,10 +171,11 @@ def wait(context: Context, mend_id: str, tell: Callable[[str], None], seconds: f
 
 def notifications_end(context: Context, source: Source) -> int:
     """Offset behind the connector's last notification. Raises KafkaException, ApplianceError."""
-    connector.ensure_topics(context, source)
+    topic = context.names.notifications(source.name)
+    if topic in connector.ensure_topics(context, source):
+        return 0
     reader = kafka.consumer(context, users.ADMINISTRATOR, f"{context.names.tenant}.{users.ADMINISTRATOR}.signal")
     try:
-        place = TopicPartition(context.names.notifications(source.name), 0)
-        return reader.get_watermark_offsets(place, timeout=10)[1]
+        return reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
     finally:
         reader.close()
