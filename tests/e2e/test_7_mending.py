@@ -68,6 +68,16 @@ def _until_everywhere(live: Context, plan: Plan, position: str) -> None:
         Arrival(live, 120).wait(view, at.position)
 
 
+def _until_captured(live: Context, plan: Plan, since: float) -> None:
+    """Everything that was committed before ``since`` (Unix time, s) has come through."""
+    store = redis.connect(live, "appliance")
+    deadline = time.monotonic() + 60
+    for view in plan.views:
+        while (at := reached.decode(store.get(reached.key(live.names, view)))) is None or at.known_at <= since * 1e6:
+            assert time.monotonic() < deadline, f"{view.name} has reached {at}"
+            time.sleep(0.2)
+
+
 def _by_sql(database: Connection, as_of: int, customer: int, terminal: int) -> Values:
     found: Values = {}
     at = datetime.fromtimestamp(as_of / 1e6, UTC)
@@ -176,6 +186,7 @@ def test_what_went_while_the_slot_was_lost_leaves_every_feature(
     first, last = made[0][0], made[-1][0]
     other = made[0][2]
     pairs = [(payment[2], payment[3]) for payment in made]
+    _until_captured(live, plan, time.time())
     name = f"{live.installation.tenant}.bank"
     started = time.time()
     connect.stop(live, name)
