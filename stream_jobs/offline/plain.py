@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from feast import FileSource
 from feast.data_format import DeltaFormat
 from feast.data_source import DataSource
@@ -28,22 +29,33 @@ class Source:
     created: str = ""
 
 
-def source(data_source: DataSource | None, repo_path: str) -> Source:
-    """A file source (Delta, or parquet) as SQL. Raises OfflineStoreError for any other source."""
+def source(data_source: DataSource | None, repo_path: str, timestamp: str = "", created: str | None = None) -> Source:
+    """A file source (Delta, a parquet file or a folder of them) as SQL. Raises OfflineStoreError for any other source.
+
+    timestamp, created: columns that count instead of those that the source names.
+    """
     if not isinstance(data_source, FileSource):
         raise OfflineStoreError(
             "offline.source", f"this store reads file sources, not a {type(data_source).__name__}",
             hint="give the view a FileSource (Delta or parquet) as its batch source",
         )  # fmt: skip
-    path = str(FileSource.get_uri_for_file_path(repo_path=Path(repo_path), uri=data_source.path))
-    files = [path]
+    path = Path(FileSource.get_uri_for_file_path(repo_path=Path(repo_path), uri=data_source.path))
     if isinstance(data_source.file_format, DeltaFormat):
-        files = delta.active_files(delta.open_table(Path(path)))
+        files = delta.active_files(delta.open_table(path))
+    else:
+        files = [str(file) for file in sorted(path.rglob("*.parquet"))] if path.is_dir() else [str(path)]
+    if not files:
+        raise OfflineStoreError("offline.source", f"source {data_source.name!r} has no files at {path}")
+    there = {name for file in files for name in pq.read_schema(file).names}
+    renamed = [
+        f", {quote(old)} AS {quote(new)}" for old, new in data_source.field_mapping.items() if old in there - {new}
+    ]
     listed = ", ".join(literal(file) for file in files)
-    fields = [f"* REPLACE ({quote(data_source.timestamp_field)}::TIMESTAMPTZ AS {quote(data_source.timestamp_field)})"]
-    fields += [f"{quote(old)} AS {quote(new)}" for old, new in data_source.field_mapping.items()]
-    relation = f"(SELECT {', '.join(fields)} FROM read_parquet([{listed}], union_by_name = true))"
-    return Source(relation, data_source.timestamp_field, data_source.created_timestamp_column or "")
+    stored = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {path.is_dir()})"
+    timestamp = timestamp or data_source.timestamp_field
+    at = quote(timestamp)
+    relation = f"(SELECT * REPLACE ({at}::TIMESTAMPTZ AS {at}) FROM (SELECT *{''.join(renamed)} FROM {stored}))"
+    return Source(relation, timestamp, created or data_source.created_timestamp_column or "")
 
 
 def asof_features(
@@ -63,27 +75,27 @@ def asof_features(
     join_keys: the source's key → the column of ``questions``, a relation with ``question`` and ``as_of`` (µs).
     known_by_then: only rows whose created time is ≤ as-of. Of rows with one time the last created counts.
     """
-    at, created = f"epoch_us({quote(stored.timestamp)})", quote(stored.created)
-    keys = ", ".join(quote(key) for key in join_keys)
-    same = " AND ".join(f"q.{quote(mine)} = s.{quote(key)}" for key, mine in join_keys.items())
+    at, created = f"epoch_us({quote(stored.timestamp)})", f"epoch_us({quote(stored.created)}::TIMESTAMPTZ)"
+    keys = "".join(f"{quote(key)}, " for key in join_keys)
+    same = "".join(f"q.{quote(mine)} = s.{quote(key)} AND " for key, mine in join_keys.items())
     values = ", ".join(quote(feature) for feature in features)
     answers = ", ".join(
         f"CASE WHEN s.row_us > q.as_of - {ttl_us} OR {ttl_us} = 0 THEN s.{quote(feature)} END AS {quote(feature)}"
         for feature in features
     )
-    selected = f"{keys}, {values}, {at} AS row_us" + (f", epoch_us({created}) AS created_us" if stored.created else "")
+    selected = f"{keys}{values}, {at} AS row_us" + (f", {created} AS created_us" if stored.created else "")
     if known_by_then and stored.created:
         sql = f"""
         SELECT q.question, {answers} FROM {questions} q LEFT JOIN (SELECT {selected} FROM {stored.relation}) s
-        ON {same} AND s.row_us <= q.as_of AND s.created_us <= q.as_of
+        ON {same}s.row_us <= q.as_of AND s.created_us <= q.as_of
         QUALIFY row_number() OVER (PARTITION BY q.question ORDER BY s.row_us DESC, s.created_us DESC) = 1"""
     else:
         order = ", created_us DESC" if stored.created else ""
         sql = f"""
         SELECT q.question, {answers} FROM {questions} q ASOF LEFT JOIN (
             SELECT {selected} FROM {stored.relation}
-            QUALIFY row_number() OVER (PARTITION BY {keys}, row_us ORDER BY row_us{order}) = 1
-        ) s ON {same} AND q.as_of >= s.row_us"""
+            QUALIFY row_number() OVER (PARTITION BY {keys}row_us ORDER BY row_us{order}) = 1
+        ) s ON {same}q.as_of >= s.row_us"""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE plain_answers AS {sql}")
     for start in range(0, max(count, 1), BLOCK):
         block = f"question >= {start} AND question < {start + BLOCK}"

@@ -117,7 +117,10 @@ class ApplianceOfflineStore(OfflineStore):
         end_date: datetime,
     ) -> RetrievalJob:
         """The newest row of each key with start ≤ time ≤ end."""
-        return _pull(config, data_source, join_key_columns, feature_name_columns, start_date, end_date, latest=True)
+        times = (timestamp_field, created_timestamp_column)
+        return _pull(
+            config, data_source, times, join_key_columns, feature_name_columns, start_date, end_date, latest=True
+        )
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -131,7 +134,10 @@ class ApplianceOfflineStore(OfflineStore):
         end_date: datetime | None = None,
     ) -> RetrievalJob:
         """Every row with start ≤ time ≤ end."""
-        return _pull(config, data_source, join_key_columns, feature_name_columns, start_date, end_date, latest=False)
+        times = (timestamp_field, created_timestamp_column)
+        return _pull(
+            config, data_source, times, join_key_columns, feature_name_columns, start_date, end_date, latest=False
+        )
 
     @staticmethod
     def offline_write_batch(
@@ -274,6 +280,7 @@ def _refuse_change_log(config: RepoConfig, here: Context, data_source: DataSourc
 def _pull(
     config: RepoConfig,
     data_source: DataSource,
+    times: tuple[str, str | None],
     join_keys: list[str],
     features: list[str],
     start: datetime | None,
@@ -285,7 +292,7 @@ def _pull(
 
     def blocks() -> Iterator[pa.Table]:
         with _connect(here, config) as connection:
-            stored = source(data_source, str(config.repo_path))
+            stored = source(data_source, str(config.repo_path), *times)
             yield from rows_between(connection, stored, join_keys, features, start, end, latest)
 
     return ApplianceRetrievalJob(blocks, str(config.repo_path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from feast import FileSource
 from feast.data_format import DeltaFormat
 from feast.infra.offline_stores.file_source import FileLoggingDestination
@@ -28,11 +28,12 @@ def append(config: RepoConfig, source: FileSource, rows: pa.Table) -> None:
         raise ValueError(f"the rows have columns {rows.column_names}, the source has, in this order, {names}")
     path = Path(FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=source.path))
     if isinstance(source.file_format, DeltaFormat):
-        write_deltalake(str(path), rows, mode="append")
+        stored = DeltaTable(str(path)).schema().to_pyarrow()
+        write_deltalake(str(path), rows.cast(stored), mode="append")
         return
-    stored = pq.read_table(path)
+    before = pq.read_table(path)
     unfinished = path.with_name(path.name + ".new")
-    pq.write_table(pa.concat_tables([stored, rows.cast(stored.schema)]), unfinished)
+    pq.write_table(pa.concat_tables([before, rows.cast(before.schema)]), unfinished)
     unfinished.rename(path)
 
 
@@ -47,7 +48,8 @@ def log(config: RepoConfig, destination: object, rows: pa.Table | Path) -> None:
         pq.read_table(rows) if isinstance(rows, Path) else rows,
         folder,
         basename_template=f"{uuid.uuid4().hex}-{{i}}.parquet",
-        partitioning=destination.partition_by,
+        partitioning=destination.partition_by or None,
+        partitioning_flavor="hive" if destination.partition_by else None,
         format="parquet",
         existing_data_behavior="overwrite_or_ignore",
     )

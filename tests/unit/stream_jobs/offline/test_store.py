@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from feast import (
@@ -27,7 +28,7 @@ from feast.aggregation import Aggregation
 from feast.data_format import DeltaFormat, JsonFormat
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.repo_config import RepoConfig
-from feast.types import Int64, String
+from feast.types import Float64, Int64, String
 
 from appliance.installation import Installation
 from appliance.layout import Layout
@@ -35,7 +36,9 @@ from appliance.names import Names
 from stream_jobs import plan as plans
 from stream_jobs.errors import OfflineStoreError, OnlineStoreError
 from stream_jobs.lake import sink
+from stream_jobs.lake.reading import connect
 from stream_jobs.offline.job import ApplianceRetrievalJob
+from stream_jobs.offline.plain import rows_between, source
 from stream_jobs.offline.store import ApplianceOfflineStore
 from stream_jobs.plan import Plan, View, WindowFeature
 from tests.unit.stream_jobs.lake.changes import TABLE, change, row
@@ -254,3 +257,36 @@ def test_a_plain_view_is_its_newest_row_in_time(home: Layout, tmp_path: Path) ->
     store.materialize(NOON - DAY, NOON)
     online = store.get_online_features(["segment:segment"], [{"name": "zoë"}]).to_dict()
     assert online["segment"] == ["b again"]
+
+
+def test_a_folder_of_parquet_files_with_renamed_columns_is_a_source(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    at = pa.array([NOON], pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({"name": ["zoë"], "seg": ["a"], "at": at}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"name": ["ada"], "seg": ["b"], "at": at}), tmp_path / "day" / "2.parquet")
+    declared = FileSource(
+        name="s", path=str(tmp_path), timestamp_field="at", field_mapping={"seg": "segment", "absent": "other"}
+    )
+    with connect(tmp_path / "scratch") as connection:
+        blocks = rows_between(connection, source(declared, ""), ["name"], ["segment"], NOON, NOON, latest=False)
+        rows = pa.concat_tables(blocks)
+    assert sorted(rows["segment"].to_pylist()) == ["a", "b"]
+    renamed_time = FileSource(name="s", path=str(tmp_path), timestamp_field="when", field_mapping={"at": "when"})
+    assert source(renamed_time, "").timestamp == "when"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OfflineStoreError, match="has no files"):
+        source(FileSource(name="s", path=str(tmp_path / "empty"), timestamp_field="at"), "")
+
+
+def test_a_view_without_entities_has_one_value_at_a_time(home: Layout, tmp_path: Path) -> None:
+    """Its times are in nanoseconds, as pandas writes them."""
+    rows = pd.DataFrame({"rate": [1.5, 2.5], "at": [NOON - DAY, NOON], "made": [NOON - DAY, NOON]})
+    rows.astype({"at": "datetime64[ns, UTC]", "made": "datetime64[ns, UTC]"}).to_parquet(tmp_path / "rates.parquet")
+    stored = FileSource(
+        name="rates", path=str(tmp_path / "rates.parquet"), timestamp_field="at", created_timestamp_column="made"
+    )
+    view = FeatureView(name="rate", entities=[], source=stored, schema=[Field(name="rate", dtype=Float64)])
+    store = _store(home, view)
+    for created in (False, True):
+        job = store.get_historical_features(_frame(), ["rate:rate"], filter_by_created_timestamp=created)
+        assert job.to_df()["rate"].tolist() == [2.5, 2.5, 1.5]
