@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import duckdb
 
+from appliance import position as positions
 from appliance.parts.base import Context
 from appliance.records import Edit
 from stream_jobs import plan as plans
@@ -161,7 +162,7 @@ class _Comparison:
         history = self._history.answers(questions)
         training = self._training.answers(questions)
         assumed = [
-            from_snapshot or each.as_of < self._captured_from
+            from_snapshot or each.as_of < self._captured_from or each.cut == positions.ZERO
             for from_snapshot, each in zip(history.assumed, questions, strict=True)
         ]
         legs = {LOGGED: logged}
