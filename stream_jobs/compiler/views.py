@@ -131,7 +131,7 @@ def _canonical(
         "join_keys": join_keys,
         "row_id": table.key,
         "event_time": [table.event_time, table.declared[table.event_time], table.time_zone],
-        "columns": [[column.name, table.declared[column.name], column.scale] for column in columns],
+        "columns": [[c.name, table.declared.get(c.name, c.type), c.scale] for c in columns],
         "features": features,
     }
 

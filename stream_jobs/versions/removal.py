@@ -26,7 +26,8 @@ def remove(context: Context, redis: Any, view: View) -> None:
     names = context.names
     forget_version(redis, names, view)
     _drop_table(context, names, view)
-    for future in kafka.admin(context).delete_topics([view.edits_topic]).values():
+    control = kafka.admin(context)
+    for future in control.delete_topics([view.edits_topic]).values():
         kafka.result(future, f"delete topic {view.edits_topic}", ignore=KafkaError.UNKNOWN_TOPIC_OR_PART)
     for folder in (context.data("flink") / "checkpoints").glob(f"{key(view)}.*"):
         shutil.rmtree(folder)

@@ -62,6 +62,8 @@ class Tending:
         path = self._context.layout.plan_file
         plan = plans.read(path)
         if not (plan.coming or plan.coming_services or plan.former or plan.dropped or plan.to_fill):
+            if progress.read(self._context).steps:
+                progress.write(self._context, Progress(wall_us()))
             return
         with alone(self._context):
             plan = plans.read(path)

@@ -110,7 +110,7 @@ def _states(context: Context) -> dict[int, str]:
     return {one["version"]: one["state"] for one in _features(context, "list")["versions"] if one["view"] == _VIEW}
 
 
-def _until_reached(context: Context, seconds: float = 60) -> None:
+def _until_reached(context: Context, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         one = next(each for each in _features(context, "list")["versions"] if each["view"] == _VIEW)

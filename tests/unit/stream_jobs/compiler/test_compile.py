@@ -14,6 +14,7 @@ from feast.aggregation import Aggregation
 from feast.data_format import JsonFormat
 from feast.types import Float64, Int64
 
+import feature_repo
 from appliance.installation import Installation
 from appliance.layout import Layout
 from appliance.names import Names
@@ -22,7 +23,7 @@ from appliance.secrets import Secrets
 from appliance.settings import Kafka, Settings
 from feature_repo import declare
 from stream_jobs import plan
-from stream_jobs.compiler import sql, tables, views
+from stream_jobs.compiler import objects, sql, tables, views
 from stream_jobs.compiler.compile import compiled
 from stream_jobs.compiler.definition import Versions
 from stream_jobs.errors import CompileError
@@ -180,3 +181,57 @@ def test_every_part_of_the_definition_is_in_its_hash(tmp_path: Path) -> None:
     ]
     assert len({each.definition_hash for each in [base, *others]}) == len(others) + 1
     assert _compile(_view(description="other words", owner="x"), versions).definition_hash == base.definition_hash
+
+
+def _transformed(columns: dict[str, str], rows: str = "", **changed: Any) -> StreamFeatureView:
+    found = (_day(column="half", name="f"), _day(column="*", function="count", name="g"))
+    return _view(*found, tags=declare.view_tags(columns=columns, rows=rows, where={"g": "big"}), **changed)
+
+
+_HALF = {"half": "x * 0.5", "big": "x > 10 AND s <> 'no'"}
+
+
+def test_derived_columns_and_a_filter_are_carried_and_are_part_of_the_definition(tmp_path: Path) -> None:
+    versions = Versions(tmp_path / "versions.json")
+    made = _compile(_transformed(_HALF, "s IS NOT NULL"), versions)
+    assert made.columns == (plan.Column("half", "decimal", 3), plan.Column("big", "bool"))
+    assert [column.name for column in made.reads] == ["x", "s"] and made.row_columns == ("x", "s")
+    assert made.captured_columns == ("id", "who", "at", "x", "s")
+    assert "IS TRUE" in made.sql and "`half` STRING" in made.sql
+    same = _compile(_transformed({"half": "(x)*0.5", "big": "(x>10) AND NOT s = 'no'"}, "NOT s IS NULL"), versions)
+    assert same.definition_hash == made.definition_hash
+    others = [_transformed(_HALF), _transformed(_HALF | {"half": "x * 0.25"}, "s IS NOT NULL"),
+              _transformed(_HALF, "s = 'yes'")]  # fmt: skip
+    assert len({_compile(other, versions).definition_hash for other in others} | {made.definition_hash}) == 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "code"),
+    [
+        (_HALF | {"x": "x + 1"}, "", "compile.column_name"),
+        (_HALF | {"more": "x + 1"}, "", "compile.unused"),
+        (_HALF, "x + 1", "compile.rows"),
+        (_HALF | {"big": "x"}, "", "compile.where"),
+        (_HALF | {"half": "x / 2"}, "", "compile.expression"),
+        (_HALF | {"half": "x +"}, "", "compile.sql"),
+    ],
+)
+def test_a_transformation_that_is_not_exact_is_refused(
+    columns: dict[str, str], rows: str, code: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CompileError) as refused:
+        _compile(_transformed(columns, rows), Versions(tmp_path / "versions.json"))
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("text", ["x = (", "x = 1 / 0", "import feast\nfeast.Entity(nome='x')"])
+def test_definitions_that_fail_are_named_with_their_line(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "feature_repo" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "features.py").write_text(text)
+    monkeypatch.setattr(feature_repo, "__path__", [str(folder.parent)])
+    with pytest.raises(CompileError) as refused:
+        objects.collect("broken")
+    assert refused.value.code == "compile.definitions" and "features.py:" in refused.value.message
