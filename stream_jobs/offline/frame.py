@@ -2,7 +2,7 @@
 
 Columns with a meaning of their own, all optional but the first:
 
-- ``event_timestamp``: the as-of time (datetime, UTC where it names no zone);
+- ``event_timestamp``: the as-of time (datetime, UTC where it names no zone); or the only column of times there is;
 - ``position``: 32 hex digits; only changes up to it count. A training row gives its own;
 - ``known_at``: datetime; only what was committed by then counts. Not together with ``position``;
 - ``row_in_hand``: id of the row the question is about, null for none: the frame's own values are counted in its views
@@ -68,7 +68,7 @@ class Frame:
         self.rows: pa.Table = table
         self._asked: dict[str, Any] = {
             "question": pa.array(np.arange(table.num_rows)),
-            "as_of": self._times(EVENT_TIMESTAMP),
+            "as_of": self._times(self.event_timestamp),
         }
         self.cut = self._cut(known_at_event)
 
@@ -76,6 +76,20 @@ class Frame:
     def names(self) -> list[str]:
         names: list[str] = self.rows.column_names
         return names
+
+    @property
+    def event_timestamp(self) -> str:
+        """``event_timestamp``, or the only other column of times, as Feast has it. Raises OfflineStoreError."""
+        if EVENT_TIMESTAMP in self.names:
+            return EVENT_TIMESTAMP
+        times: list[str] = [
+            each.name for each in self.rows.schema if pa.types.is_timestamp(each.type) and each.name != KNOWN_AT
+        ]
+        if len(times) != 1:
+            raise OfflineStoreError(
+                "offline.frame", f"the entity frame has no column {EVENT_TIMESTAMP!r}, and times in columns {times}"
+            )
+        return times[0]
 
     def _cut(self, known_at_event: bool) -> Cut:
         if POSITION in self.names and (KNOWN_AT in self.names or known_at_event):
@@ -92,7 +106,7 @@ class Frame:
             self._asked[POSITION] = positions
             return "position"
         if KNOWN_AT in self.names or known_at_event:
-            self._asked["known_us"] = self._times(EVENT_TIMESTAMP if known_at_event else KNOWN_AT)
+            self._asked["known_us"] = self._times(self.event_timestamp if known_at_event else KNOWN_AT)
             return "known_at"
         return "all"
 

@@ -75,7 +75,10 @@ class ApplianceRetrievalJob(RetrievalJob):
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool | None = False, timeout: int | None = None
     ) -> None:
-        """Write the result as one parquet file. Raises SavedDatasetLocationAlreadyExists unless it may overwrite."""
+        """Write the result as one parquet file, in a folder that is there as the only one.
+
+        Raises SavedDatasetLocationAlreadyExists unless it may overwrite.
+        """
         if not isinstance(storage, SavedDatasetFileStorage):
             raise OfflineStoreError(
                 "offline.storage", f"results are kept as parquet files, not in a {type(storage).__name__}"
@@ -83,6 +86,8 @@ class ApplianceRetrievalJob(RetrievalJob):
         path = Path(FileSource.get_uri_for_file_path(repo_path=self._repo_path, uri=storage.file_options.uri))
         if path.exists() and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=str(path))
+        old = [*path.glob("*.parquet")] if path.is_dir() else []
+        path = path / "rows.parquet" if path.is_dir() else path
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".new")
         writer: pq.ParquetWriter | None = None
@@ -94,3 +99,5 @@ class ApplianceRetrievalJob(RetrievalJob):
             if writer is not None:
                 writer.close()
         unfinished.rename(path)
+        for other in set(old) - {path}:
+            other.unlink()

@@ -97,9 +97,9 @@ class ApplianceOfflineStore(OfflineStore):
                 streams = _streams(here, config, connection, asked, frame, filter_by_created_timestamp)
                 yield from _results(frame, asked, streams, full_feature_names)
 
-        times = frame.rows[EVENT_TIMESTAMP]
+        times = frame.rows[frame.event_timestamp]
         metadata = RetrievalMetadata(
-            feature_refs, [name for name in frame.names if name != EVENT_TIMESTAMP],
+            feature_refs, [name for name in frame.names if name != frame.event_timestamp],
             min_event_timestamp=pc.min(times).as_py(), max_event_timestamp=pc.max(times).as_py(),
         )  # fmt: skip
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)

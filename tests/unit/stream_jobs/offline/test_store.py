@@ -164,6 +164,11 @@ def test_a_result_is_kept_as_a_file_once(home: Layout, tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "saved.parquet")["names__count_2d"].tolist() == [1, 0, 1]
     with pytest.raises(Exception, match="already exists"):
         job.persist(storage)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old.parquet").write_bytes(b"")
+    job.persist(SavedDatasetFileStorage(str(folder)), allow_overwrite=True)
+    assert [file.name for file in folder.iterdir()] == ["rows.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +183,14 @@ def test_a_result_is_kept_as_a_file_once(home: Layout, tmp_path: Path) -> None:
 def test_a_frame_that_does_not_fit_is_refused(home: Layout, columns: dict[str, Any], what: str) -> None:
     with pytest.raises(OfflineStoreError, match=what):
         _windowed(home).get_historical_features(_frame(**columns), ["names:count_2d"]).to_df()
+
+
+def test_the_only_column_of_times_is_the_as_of_time(home: Layout) -> None:
+    store = _windowed(home)
+    frame = _frame().rename(columns={"event_timestamp": "when"})
+    assert store.get_historical_features(frame, ["names:count_2d"]).to_df()["count_2d"].tolist() == [1, 0, 1]
+    with pytest.raises(OfflineStoreError, match="times in columns"):
+        store.get_historical_features(frame.assign(then=NOON), ["names:count_2d"])
 
 
 def test_a_log_of_changes_gives_no_feature_values(home: Layout) -> None:
