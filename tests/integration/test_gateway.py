@@ -188,7 +188,7 @@ def test_the_description_names_every_endpoint_and_needs_nothing_from_elsewhere(c
     described = client.get("/v1/schema/openapi.json").json()
     assert described["paths"].keys() == {
         "/v1/services", "/v1/services/{service}/predict", "/v1/services/{service}/features", "/v1/alerts",
-        "/v1/summary", "/v1/status",
+        "/v1/summary", "/v1/status", "/v1/freshness", "/metrics",
     }  # fmt: skip
     page = client.get("/v1/schema", headers={"Accept": "text/html"})
     assert page.status_code == 200
