@@ -81,14 +81,18 @@ def view_tags(
     where: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     rows: str = "",
+    last_n: Mapping[str, int] | None = None,
 ) -> dict[str, str]:
-    """defaults: feature → value of an empty window. where: feature → boolean column that must be true.
+    """defaults: feature → value of an empty window. where: feature → boolean column that must be true. last_n: feature
+    of that function → how many values, the oldest first.
 
     columns: columns of the view that are computed of a captured row, name → SQL expression, such as
     ``{"abroad": "country <> 'AT'"}``; aggregations and ``where`` take them like captured ones. rows: SQL condition; a
     captured row for which it is not TRUE is no row of the view. What is allowed: ``docs/features.md``.
     """
     tags = {"appliance.defaults": json.dumps(defaults or {}), "appliance.where": json.dumps(where or {})}
+    if last_n:
+        tags["appliance.last_n"] = json.dumps(dict(last_n))
     if columns:
         tags["appliance.columns"] = json.dumps(dict(columns))
     return tags | ({"appliance.rows": rows} if rows else {})

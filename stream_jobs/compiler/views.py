@@ -193,8 +193,19 @@ def _feature(declared: StreamFeatureView, aggregation: Aggregation, table: Table
         column=column,
         window_us=round(window / timedelta(microseconds=1)),
         where=condition,
+        n=_last_n(declared, name, function, where),
         default=json.loads(declared.tags.get("appliance.defaults", "{}")).get(name),
     )
+
+
+def _last_n(declared: StreamFeatureView, name: str, function: Function, where: str) -> int:
+    n = json.loads(declared.tags.get("appliance.last_n", "{}")).get(name)
+    if (function == "last_n") != (n is not None) or (n is not None and n < 1):
+        raise CompileError(
+            "compile.last_n", f"{where}: function {function} with last_n={n}, expected function last_n with last_n ≥ 1",
+            hint="tags=declare.view_tags(last_n={feature: how many})",
+        )  # fmt: skip
+    return n or 1
 
 
 def _check_names(declared: StreamFeatureView, features: tuple[WindowFeature, ...]) -> None:
@@ -206,7 +217,7 @@ def _check_names(declared: StreamFeatureView, features: tuple[WindowFeature, ...
             f"view {declared.name!r}: its schema says {sorted(registered)}, its aggregations {sorted(computed)}",
             hint="give every aggregation a field of the same name in schema=[…], and the join keys",
         )
-    for tag in ("appliance.defaults", "appliance.where"):
+    for tag in ("appliance.defaults", "appliance.where", "appliance.last_n"):
         unknown = sorted(set(json.loads(declared.tags.get(tag, "{}"))) - set(computed))
         if unknown:
             raise CompileError("compile.tag", f"view {declared.name!r}: {tag} names {unknown}, which it does not have")

@@ -151,13 +151,26 @@ def _list(arguments: argparse.Namespace) -> int:
     found = versions(context, plan)
     steps = progress.read(context).steps
     if arguments.json:
-        _print({"versions": found, "steps": steps})
+        _print({"versions": found, "services": _services(plan), "steps": steps})
         return 0
     sys.stdout.write(f"{'view':<28} {'version':>7}  {'state':<8} {'behind':>9}  {'definition':<12}  reached\n")
     sys.stdout.writelines(map(_version_line, found))
+    for one in _services(plan):
+        others = "".join(f", {state} {one[state]}" for state in ("coming", "former") if one[state])
+        sys.stdout.write(f"service {one['name']}: model {one['model']}{others}\n")
     for name, step in steps.items():
         sys.stdout.write(f"{name}: {step.state}{f': {step.text}' if step.text else ''}\n")
     return 0
+
+
+def _services(plan: Plan) -> list[dict[str, str]]:
+    """Each service's model, the one that is to come, and the one to go back to ("" for none)."""
+    coming = {service.name: service.model for service in plan.coming_services}
+    former = {service.name: service.model for service in plan.former_services}
+    return [
+        {"name": s.name, "model": s.model, "coming": coming.get(s.name, ""), "former": former.get(s.name, "")}
+        for s in plan.services
+    ]
 
 
 def _version_line(one: VersionStatus) -> str:

@@ -116,6 +116,9 @@ def _day(**changed: Any) -> Aggregation:
     ("make", "code"),
     [
         (lambda: _view(_day(column="nowhere")), "compile.no_column"),
+        (lambda: _view(_day(function="last_n")), "compile.last_n"),
+        (lambda: _view(tags=declare.view_tags(last_n={"f": 3})), "compile.last_n"),
+        (lambda: _view(_day(function="last_n"), tags=declare.view_tags(last_n={"f": 0})), "compile.last_n"),
         (lambda: _view(_day(column="s")), "compile.column_type"),
         (lambda: _view(_day(function="median")), "compile.function"),
         (lambda: _view(_day(time_window=None)), "compile.window"),
@@ -134,6 +137,11 @@ def test_what_cannot_be_exact_is_refused(make: Callable[[], StreamFeatureView], 
     with pytest.raises(CompileError) as refused:
         _compile(make(), Versions(tmp_path / "versions.json"))
     assert refused.value.code == code
+
+
+def test_last_n_says_how_many(tmp_path: Path) -> None:
+    declared = _view(_day(function="last_n"), tags=declare.view_tags(last_n={"f": 3}))
+    assert _compile(declared, Versions(tmp_path / "versions.json")).features[0].n == 3
 
 
 def test_a_table_without_event_time_is_captured_and_carries_no_windows(tmp_path: Path) -> None:
