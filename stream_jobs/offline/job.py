@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import write_deltalake
+from feast.data_format import DeltaFormat
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileStorage
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
@@ -75,7 +78,7 @@ class ApplianceRetrievalJob(RetrievalJob):
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool | None = False, timeout: int | None = None
     ) -> None:
-        """Write the result as one parquet file, in a folder that is there as the only one.
+        """Write the result as one parquet file, in a folder that is there as the only one, or as a Delta table.
 
         Raises SavedDatasetLocationAlreadyExists unless it may overwrite.
         """
@@ -86,6 +89,13 @@ class ApplianceRetrievalJob(RetrievalJob):
         path = Path(FileSource.get_uri_for_file_path(repo_path=self._repo_path, uri=storage.file_options.uri))
         if path.exists() and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=str(path))
+        if isinstance(storage.file_options.file_format, DeltaFormat):
+            blocks = self._complete_blocks()
+            first = next(blocks)
+            rows = (batch for block in itertools.chain([first], blocks) for batch in block.to_batches())
+            reader = pa.RecordBatchReader.from_batches(first.schema, rows)
+            write_deltalake(str(path), reader, mode="overwrite", schema_mode="overwrite")
+            return
         old = [*path.glob("*.parquet")] if path.is_dir() else []
         path = path / "rows.parquet" if path.is_dir() else path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -113,17 +113,15 @@ def _out_of_order(code: Ints, visible: NDArray[Any]) -> NDArray[np.intp]:
     At each fall both rows are left out: of a late row and of one dated ahead, either may be the one that is wrong. An
     entity that still falls after some passes is left out whole.
     """
-    total = len(code)
-    kept = np.arange(total)
+    left_out = np.zeros(len(code), np.bool_)
+    kept = np.arange(len(code))
+    falls = np.flatnonzero((visible[1:] < visible[:-1]) & (code[1:] == code[:-1]))
     for _ in range(_PASSES):
-        falls = np.flatnonzero((visible[1:] < visible[:-1]) & (code[1:] == code[:-1]))
         if not len(falls):
-            break
-        both = np.union1d(falls, falls + 1)
-        kept, visible, code = (np.delete(each, both) for each in (kept, visible, code))
-    else:
-        falls = np.flatnonzero((visible[1:] < visible[:-1]) & (code[1:] == code[:-1]))
-        kept = kept[~np.isin(code, code[falls])]
-    left_out = np.ones(total, np.bool_)
-    left_out[kept] = False
-    return np.flatnonzero(left_out)
+            return np.flatnonzero(left_out)
+        left_out[kept[falls]] = left_out[kept[falls + 1]] = True
+        kept = np.flatnonzero(~left_out)
+        met = np.flatnonzero(np.diff(kept) > 1)
+        before, after = kept[met], kept[met + 1]
+        falls = met[(visible[after] < visible[before]) & (code[after] == code[before])]
+    return np.flatnonzero(left_out | np.isin(code, code[kept[falls]]))

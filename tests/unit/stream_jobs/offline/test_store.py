@@ -26,7 +26,7 @@ from feast import (
 )
 from feast.aggregation import Aggregation
 from feast.data_format import DeltaFormat, JsonFormat
-from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
 from feast.repo_config import RepoConfig
 from feast.types import Float64, Int64, String
 
@@ -37,6 +37,7 @@ from stream_jobs import plan as plans
 from stream_jobs.errors import OfflineStoreError, OnlineStoreError
 from stream_jobs.lake import sink
 from stream_jobs.lake.reading import connect
+from stream_jobs.offline import writing
 from stream_jobs.offline.job import ApplianceRetrievalJob
 from stream_jobs.offline.plain import rows_between, source
 from stream_jobs.offline.store import ApplianceOfflineStore
@@ -169,6 +170,8 @@ def test_a_result_is_kept_as_a_file_once(home: Layout, tmp_path: Path) -> None:
     (folder / "old.parquet").write_bytes(b"")
     job.persist(SavedDatasetFileStorage(str(folder)), allow_overwrite=True)
     assert [file.name for file in folder.iterdir()] == ["rows.parquet"]
+    job.persist(SavedDatasetFileStorage(str(tmp_path / "delta"), DeltaFormat()))
+    assert DeltaTable(str(tmp_path / "delta")).to_pyarrow_table()["names__count_2d"].to_pylist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -303,3 +306,16 @@ def test_a_view_without_entities_has_one_value_at_a_time(home: Layout, tmp_path:
     for created in (False, True):
         job = store.get_historical_features(_frame(), ["rate:rate"], filter_by_created_timestamp=created)
         assert job.to_df()["rate"].tolist() == [2.5, 2.5, 1.5]
+
+
+def test_logs_of_served_features_are_read_back(home: Layout, tmp_path: Path) -> None:
+    config = _store(home).config
+    for partition_by in (None, ["name"]):
+        destination = FileLoggingDestination(path=str(tmp_path / f"logs{partition_by}"), partition_by=partition_by)
+        rows = pa.table({"name": ["zoë"], "score": [0.5], "at": pa.array([NOON], pa.timestamp("us", "UTC"))})
+        for _ in range(2):
+            writing.log(config, destination, rows)
+        job = ApplianceOfflineStore.pull_all_from_table_or_query(
+            config, destination.to_data_source(), [], ["name", "score"], "at", None, NOON - DAY, NOON
+        )
+        assert job.to_df()[["name", "score"]].values.tolist() == [["zoë", 0.5], ["zoë", 0.5]]

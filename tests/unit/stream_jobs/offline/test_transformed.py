@@ -20,10 +20,10 @@ from tests.unit.stream_jobs.offline import oracle, world
 from tests.unit.stream_jobs.offline.test_join import answers, differences
 
 _HOUR = 3_600_000_000
-_READS = ("amount", "points", "online", "kind")
+_READS = ("amount", "code", "online", "added")
 _COLUMNS = {column.name: column for column in world.TABLE.columns if column.name in _READS}
-_DERIVED = {"fee": "amount * 0.5 + points", "good": "kind <> 'x' OR online", "label": "CASE WHEN online THEN kind END"}
-_ROWS = "points IS NULL OR points > -3"
+_DERIVED = {"fee": "amount * 0.5 + code", "good": "added <> 'x' OR online", "label": "CASE WHEN online THEN added END"}
+_ROWS = "code IS NULL OR code > -3"
 
 
 def _view() -> View:
@@ -36,7 +36,7 @@ def _view() -> View:
             WindowFeature("good_rows", "count", None, 4 * _HOUR, where="good"),
             WindowFeature("fee_sum", "sum", "fee", 4 * _HOUR),
             WindowFeature("fee_mean_good", "mean", "fee", 3 * _HOUR, where="good", default=0),
-            WindowFeature("points_sum", "sum", "points", 4 * _HOUR),
+            WindowFeature("points_sum", "sum", "code", 4 * _HOUR),
         ),
         derived=tuple(Expression(name, text, canonical(nodes[name])) for name, text in _DERIVED.items()),
         rows=Expression("", _ROWS, canonical(parse(_ROWS, _COLUMNS, "rows"))),
@@ -53,19 +53,19 @@ JOINED = msgspec.structs.replace(
 
 
 def _kept(row: dict[str, Any]) -> bool:
-    return row["points"] is None or row["points"] > -3
+    return row["code"] is None or row["code"] > -3
 
 
 def _by_hand(row: dict[str, Any]) -> dict[str, Any]:
     """The derived columns, written out in Python."""
-    amount, points, online, kind = (row[name] for name in _READS)
-    known = None not in (amount, points)
-    other = None if kind is None else kind != "x"
+    amount, code, online, added = (row[name] for name in _READS)
+    known = None not in (amount, code)
+    other = None if added is None else added != "x"
     good = True if True in (other, online) else None if None in (other, online) else False
     return row | {
-        "fee": amount * Decimal("0.5") + points if known else None,
+        "fee": amount * Decimal("0.5") + code if known else None,
         "good": good,
-        "label": kind if online else None,
+        "label": added if online else None,
     }
 
 
