@@ -31,6 +31,10 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+_FEASTS_METRICS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+"""Feast puts a folder of its process into its environment; a process that it starts must not take it for its own."""
+
+
 def _become_user() -> None:
     """As root, go on as the appliance's own user, so that no file of its ever belongs to root."""
     if os.geteuid() != 0:
@@ -60,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed (the error says what, where and what to try), 2 the command line is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    for name in _FEASTS_METRICS:
+        os.environ.pop(name, None)
     try:
         _become_user()
         verb = next((word for word in words if not word.startswith("-")), None)

@@ -21,6 +21,9 @@ INSERT = (
     " values (%s, %s, %s, %s, %s)"
 )
 
+_GAP = 1_000_000
+"""Other tests number their own payments one after the other: they stay below."""
+
 
 def connect(context: Context, user: str = "bank_app") -> psycopg.Connection[tuple[object, ...]]:
     """An autocommit connection to the business database."""
@@ -52,7 +55,7 @@ class Payments:
         with connect(self.context) as database:
             row = database.execute("select max(transaction_id), max(tx_datetime) from transactions").fetchone()
             assert row is not None and isinstance(row[0], int) and isinstance(row[1], datetime)
-            self._next = itertools.count(max(row[0], 10**9) + 1)
+            self._next = itertools.count(max(row[0], 10**9) + _GAP)
             self._last = row[1].astimezone(UTC)
             self._customers = [int(str(r[0])) for r in database.execute("select customer_id from customers").fetchall()]
             self._terminals = [int(str(r[0])) for r in database.execute("select terminal_id from terminals").fetchall()]

@@ -210,7 +210,8 @@ def test_what_went_while_the_slot_was_lost_leaves_every_feature(
     connect.resume(live, name)
     try:
         mend = _mended(live, "lost", started, 240)
-        assert mend.written["public.transactions"] == PAYMENTS, "a delete for each row that went or changed"
+        same = sum(payment[0] % 3 == 1 and payment[2] == other for payment in made)
+        assert mend.written["public.transactions"] == PAYMENTS - same, "a delete for each row that went or changed"
         _until_everywhere(live, plan, mend.position)
         _compare(live, plan, administrator, held_clock, pairs)
     finally:

@@ -118,6 +118,9 @@ class World:
             assert time.monotonic() < deadline, f"Redis stays behind at {reached}"
             time.sleep(0.1)
 
+    def key(self, entity: str) -> str:
+        return self.reader.key_prefix + entity
+
     def values(self, logs: dict[str, bytes | None], cut: str) -> list[Any]:
         """Each entity's values at a cut, as of its own last row then: a list of {feature: (value, status)}."""
         rows = range(len(logs))
@@ -140,7 +143,7 @@ class World:
 
     def wrong(self, entities: list[str]) -> list[str]:
         """Entities that Redis answers otherwise than expected, all read at one moment."""
-        raw = self.redis.mget([self.reader.key_prefix + entity for entity in entities])
+        raw = self.redis.mget([self.key(entity) for entity in entities])
         values = self.values(dict(zip(entities, raw, strict=True)), self.cut)
         return [entity for entity, one in zip(entities, values, strict=True) if one != self.expected[entity]]
 
@@ -181,7 +184,7 @@ class Reading:
 
 def _damage_redis(world: World, entities: list[str]) -> None:
     """Each entity in its own way; and one entity that nobody has."""
-    redis, key = world.redis, world.reader.key
+    redis, key = world.redis, world.key
     width = len(world.layout.split(redis.get(key(entities[0]))[HEADER_BYTES:])[0])
     redis.delete(key(entities[0]))
     raw = bytearray(redis.get(key(entities[1])))
@@ -202,7 +205,7 @@ def test_redis_is_filled_again_while_it_is_read_and_written(live: Context, plan:
         assert (result.changed, result.unknown) == (5, 1)
         assert not reading.wrong and reading.reads > len(sound)
         assert not world.wrong(list(world.expected))
-        assert not world.redis.exists(world.reader.key("999999999999"))
+        assert not world.redis.exists(world.key("999999999999"))
     world.expect(world.wait())
     assert not world.wrong(list(world.expected)), "what came during and after the rebuild"
     assert not world.redis.hexists(state_key(live.names), rebuild_field(world.view.edits_topic))

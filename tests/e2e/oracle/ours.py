@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import time
@@ -79,11 +78,9 @@ def new(context: Context) -> Side:
 
 def command(context: Context, *words: str) -> Any:
     """What `appliance WORDS --json` prints. Raises AssertionError with what it said when it fails."""
-    # Feast, imported here, names a folder of this process's own for its metrics; another user's process cannot use it.
-    environment = {key: value for key, value in os.environ.items() if key != "PROMETHEUS_MULTIPROC_DIR"}
     done = subprocess.run(
         [context.layout.bin / "appliance", *words, "--json"],
-        env=environment, capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"appliance {' '.join(words)}: {done.stdout}\n{done.stderr}"
     return json.loads(done.stdout)
