@@ -58,16 +58,14 @@ def make(home: Path, data: Path | None, rows: int) -> pa.Table:
 
     Returns the payments as an entity frame: keys, ``event_timestamp``, the payment's own ``position``.
     """
-    from stream_jobs.compiler import compile as compiler
-    from stream_jobs.compiler.definition import Versions
+    from stream_jobs.versions import applying
 
     layout = Layout.below(home)
     layout.etc.mkdir(parents=True)
     layout.installation_file.write_bytes(
         msgspec.json.encode(Installation("0", 1, "root", "main", "card_fraud", "", {}, {}))
     )
-    context = contexts.current()
-    scenario = compiler.compiled(context, Versions(compiler.versions_file(context)))
+    scenario, _ = applying.compiled(contexts.current())
     plans.write(scenario, layout.plan_file)
 
     paid, chance = payments(data, rows), np.random.default_rng(1)
