@@ -31,7 +31,7 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-_FEASTS_METRICS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+_FEASTS_METRICS = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
 """Feast puts a folder of its process into its environment; a process that it starts must not take it for its own."""
 
 
