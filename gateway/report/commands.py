@@ -26,7 +26,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--rows", type=int, default=1000, metavar="N", help="rows to commit, payments and labels (1000)"
     )
     measure.add_argument("--rate", type=float, default=50.0, metavar="R", help="rows a second (50)")
-    measure.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="longest time in all (300)")
+    measure.add_argument(
+        "--timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="longest time for the views to catch up, and again for the rows (300)",
+    )
     measure.add_argument("--json", action="store_true", help="answer as JSON")
     measure.set_defaults(run=_measure)
     report = subparsers.add_parser("report", help="what was captured, scored and alerted; the model; latency")
@@ -48,6 +54,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     plan = plans.read(context.layout.plan_file)
     service = plan.service(arguments.service)
     views = [plan.view(name) for name in service.views]
+    latency.wait_caught_up(context, views, arguments.timeout)
     seen = latency.measure(context, service, views, arguments.timeout, lambda: _replay(arguments.rows, arguments.rate))
     if seen.scored is None:
         raise ApplianceError(

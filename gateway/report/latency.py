@@ -17,6 +17,7 @@ import msgspec
 
 from appliance.clients import kafka, redis
 from appliance.clock import wall_us
+from appliance.errors import NotReadyError
 from appliance.parts.base import Context
 from appliance.records import Prediction
 from stream_jobs.online import reached
@@ -24,6 +25,7 @@ from stream_jobs.plan import Service, View
 
 _POLL_SECONDS = 0.002
 _QUIET_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
 
 
 class Quantiles(msgspec.Struct, frozen=True):
@@ -87,6 +89,29 @@ class ReachedWatch(threading.Thread):
         """Wall time, µs, at which ``position`` was first seen servable."""
         index = bisect.bisect_left(self.positions, position)
         return self.seen_us[index] if index < len(self.positions) else None
+
+
+def wait_caught_up(context: Context, views: list[View], timeout_seconds: float) -> None:
+    """Returns when every view has what is there already: the position reached is no older than two heartbeats.
+
+    Raises NotReadyError when they do not get there within ``timeout_seconds``: what is measured would be the backlog.
+    """
+    oldest_us = 2_000 * context.settings.cdc.heartbeat_interval_ms
+    deadline = time.monotonic() + timeout_seconds
+    with redis.connect(context, "appliance") as store:
+        while True:
+            known = reached.read(store, context.names, views)
+            behind = [name for name, one in known.items() if one is None or wall_us() - one.known_at > oldest_us]
+            if not behind:
+                return
+            if time.monotonic() >= deadline:
+                raise NotReadyError(
+                    "measure.behind",
+                    f"within {timeout_seconds:.0f} s, views {behind} did not reach a position younger than"
+                    f" {oldest_us / 1e6:.0f} s",
+                    hint="appliance freshness says how far behind they are; appliance status which part does not work",
+                )
+            time.sleep(_LOOK_SECONDS)
 
 
 def measure(
