@@ -22,7 +22,8 @@ INSERT = (
 )
 
 _GAP = 1_000_000
-"""Other tests number their own payments one after the other: they stay below."""
+"""Numbers begin with the clock's microseconds, so that a number whose row was deleted is never given again; tests that
+number their own payments from the clock stay below."""
 
 
 def connect(context: Context, user: str = "bank_app") -> psycopg.Connection[tuple[object, ...]]:
@@ -55,7 +56,7 @@ class Payments:
         with connect(self.context) as database:
             row = database.execute("select max(transaction_id), max(tx_datetime) from transactions").fetchone()
             assert row is not None and isinstance(row[0], int) and isinstance(row[1], datetime)
-            self._next = itertools.count(max(row[0], 10**9) + _GAP)
+            self._next = itertools.count(max(row[0], time.time_ns() // 1000) + _GAP)
             self._last = row[1].astimezone(UTC)
             self._customers = [int(str(r[0])) for r in database.execute("select customer_id from customers").fetchall()]
             self._terminals = [int(str(r[0])) for r in database.execute("select terminal_id from terminals").fetchall()]
