@@ -12,10 +12,9 @@ import pytest
 from selenium import webdriver
 
 from appliance import context as contexts
-from appliance.clients import redis
+from appliance.clients import postgres, redis
 from appliance.clock import Clock, ClockRecord
 from appliance.parts.base import Context
-from appliance.ports import Port
 
 # A busy machine makes no test wrong.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -36,10 +35,7 @@ def live() -> Context:
 @pytest.fixture
 def sample_db(live: Context) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A connection of the business application to the sample business database, each statement its own commit."""
-    with psycopg.connect(
-        host="127.0.0.1", port=live.port(Port.SAMPLE_DB), dbname="bank", user="bank_app",
-        password=live.secrets.get("sampledb.bank_app"), autocommit=True,
-    ) as connection:  # fmt: skip
+    with postgres.sample(live) as connection:
         yield connection
 
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from appliance.clients import postgres
 from appliance.parts.base import Context
-from appliance.ports import Port
 
 INSERT = (
     "insert into transactions (transaction_id, tx_datetime, customer_id, terminal_id, tx_amount)"
@@ -24,19 +24,6 @@ INSERT = (
 _GAP = 1_000_000
 """Numbers begin with the clock's microseconds, so that a number whose row was deleted is never given again; tests that
 number their own payments from the clock stay below."""
-
-
-def connect(context: Context, user: str = "bank_app") -> psycopg.Connection[tuple[object, ...]]:
-    """An autocommit connection to the business database."""
-    return psycopg.connect(
-        host="127.0.0.1",
-        port=context.port(Port.SAMPLE_DB),
-        dbname="bank",
-        user=user,
-        password=context.secrets.get(f"sampledb.{user}"),
-        autocommit=True,
-        connect_timeout=5,
-    )
 
 
 @dataclass
@@ -53,7 +40,7 @@ class Payments:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        with connect(self.context) as database:
+        with postgres.sample(self.context) as database:
             row = database.execute("select max(transaction_id), max(tx_datetime) from transactions").fetchone()
             assert row is not None and isinstance(row[0], int) and isinstance(row[1], datetime)
             self._next = itertools.count(max(row[0], time.time_ns() // 1000) + _GAP)
@@ -88,7 +75,7 @@ def committing(context: Context, payments: Payments, per_second: float) -> Itera
             payment = payments.make()
             while True:
                 try:
-                    database = database or connect(context)
+                    database = database or postgres.sample(context)
                     database.execute(INSERT, payment)
                     break
                 except psycopg.errors.UniqueViolation:

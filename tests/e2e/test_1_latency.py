@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer
 
-from appliance.clients import kafka, opensearch
+from appliance.clients import kafka, opensearch, postgres
 from appliance.clock import wall_us
 from appliance.parts.base import Context
 from appliance.records import Prediction
@@ -73,7 +73,7 @@ def test_commit_to_prediction_alert_and_console(live: Context) -> None:
         return any(alert["event_key"] == key for alert in client.get("/v1/summary").json()["latest"])
 
     to_kafka, to_alert, to_console = list[float](), list[float](), list[float]()
-    with business.connect(live) as database, api.app_client(live) as client:
+    with postgres.sample(live) as database, api.app_client(live) as client:
         for number in range(PAYMENTS):
             payment = payments.make(9_999.0 if number % SUSPICIOUS_EVERY == 0 else None)
             key = str(payment[0])

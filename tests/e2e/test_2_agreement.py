@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from appliance.clients import postgres
 from appliance.parts.base import Context
 from stream_jobs import plan as plans
 from stream_jobs.feature_store import feature_store
-from tests.e2e import business
 from tests.integration import gateway_api as api
 
 pytestmark = pytest.mark.e2e
@@ -23,7 +23,7 @@ WITHIN = 1e-9
 
 def pairs(context: Context) -> list[tuple[int, int]]:
     """Random customers and terminals of the business database, the same in every run."""
-    with business.connect(context) as database:
+    with postgres.sample(context) as database:
         customers = [int(str(r[0])) for r in database.execute("select customer_id from customers").fetchall()]
         terminals = [int(str(r[0])) for r in database.execute("select terminal_id from terminals").fetchall()]
     chosen = random.Random(1000)

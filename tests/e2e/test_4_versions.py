@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from appliance.clients import kafka
+from appliance.clients import kafka, postgres
 from appliance.parts.base import Context
 from stream_jobs import plan as plans
 from stream_jobs.versions import holder
@@ -93,14 +93,14 @@ def _value(context: Context, payment: tuple[Any, ...], feature: str) -> Any:
 
 
 def _asked(context: Context, sql: str, payment: tuple[Any, ...]) -> Any:
-    with business.connect(context) as database:
+    with postgres.sample(context) as database:
         row = database.execute(sql, (payment[2], payment[1], payment[1])).fetchone()
     assert row is not None
     return row[0]
 
 
 def _payment(context: Context, key: int) -> tuple[Any, ...]:
-    with business.connect(context) as database:
+    with postgres.sample(context) as database:
         row = database.execute("select * from transactions where transaction_id = %s", (key,)).fetchone()
     assert row is not None
     return row

@@ -12,7 +12,7 @@ import pandas as pd
 import psycopg
 import pytest
 
-from appliance.clients import connect, kafka, redis
+from appliance.clients import connect, kafka, postgres, redis
 from appliance.parts.base import Context
 from stream_jobs import plan as plans
 from stream_jobs.feature_store import feature_store
@@ -37,7 +37,7 @@ Values = dict[str, float]
 
 @pytest.fixture
 def administrator(live: Context) -> Iterator[Connection]:
-    with business.connect(live, "postgres") as connection:
+    with postgres.sample(live, role="postgres") as connection:
         yield connection
 
 
