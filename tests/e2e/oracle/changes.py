@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import io
 import random
 import threading
@@ -114,7 +115,7 @@ class Load:
 
 @dataclass
 class Committed:
-    """What all workers have committed. log: (WAL position after a commit, changes up to there), for the backlog."""
+    """What all workers have committed. log: (WAL position after a commit, changes up to there) in order, for the backlog."""
 
     changes: int = 0
     transactions: int = 0
@@ -196,12 +197,11 @@ class Worker(threading.Thread):
         with self._done.lock:
             self._done.changes += changed
             self._done.transactions += 1
-            due = self._done.transactions % 10 == 0
-        if due:
-            row = connection.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
-            connection.commit()
-            with self._done.lock:
-                self._done.log.append((int(row[0]) if row else 0, self._done.changes))
+            committed = self._done.changes
+        row = connection.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
+        connection.commit()
+        with self._done.lock:
+            bisect.insort(self._done.log, (int(row[0]) if row else 0, committed))
 
     def _statement(self, connection: psycopg.Connection[Any]) -> int:
         """Run one; returns how many rows it changed."""
