@@ -20,7 +20,7 @@ from appliance.parts.base import Context
 from stream_jobs import plan
 from stream_jobs.marker import order
 from stream_jobs.marker.order import Order
-from stream_jobs.marker.progress import Channel, Point, Progress, decode, marker
+from stream_jobs.marker.progress import Channel, Point, Progress, decode, going_on, marker
 from stream_jobs.mending import mends
 from stream_jobs.mending.mends import Held, Mend
 
@@ -47,7 +47,7 @@ class _Marker:
         self._producer: Producer = kafka.producer(context, _NAME, **{"linger.ms": 0})
         self._store = redis.connect(context, _NAME)
         self._progress: dict[str, Progress] = {}
-        self._read: set[Channel] = set()
+        self._read: dict[Channel, int] = {}
         self._marked: dict[str, list[Channel]] = {}
         self._run = f"{_NAME}/{os.getpid()}/{time.time_ns()}"
         self._held: dict[str, Held] = {}
@@ -72,7 +72,7 @@ class _Marker:
                     (topic, number) for topic in sorted(captured & topics.keys()) for number in topics[topic].partitions
                 ]
         found = {(name, number) for name, topic in topics.items() if self._source(name) for number in topic.partitions}
-        if found - self._read:
+        if found - self._read.keys():
             self._assign(found)
         self._remember()
         alive.touch(self._store, context.names, _NAME)
@@ -89,18 +89,15 @@ class _Marker:
         A partition is read from where the last process had seen everything, so that no truncate is missed, and from at
         least a little before its end.
         """
-        places = []
-        for place in self._consumer.position([TopicPartition(*channel) for channel in sorted(self._read)]):
-            if place.offset >= 0:
-                places.append(TopicPartition(place.topic, place.partition, place.offset))
-        placed = {(place.topic, place.partition) for place in places}
-        new = [TopicPartition(*channel) for channel in sorted(found - placed)]
+        told = self._consumer.position([TopicPartition(*channel) for channel in sorted(self._read)])
+        places = going_on(self._read, ((place.topic, place.partition, place.offset) for place in told))
+        new = [TopicPartition(*channel) for channel in sorted(found - places.keys())]
         for place in self._consumer.committed(new, timeout=10) if new else []:
             low, high = self._consumer.get_watermark_offsets(place, timeout=5)
             start = max(low, min(place.offset, high - _BACK_RECORDS)) if place.offset >= 0 else low
-            places.append(TopicPartition(place.topic, place.partition, start))
-        self._consumer.assign(places)
-        self._read = {(place.topic, place.partition) for place in places}
+            places[place.topic, place.partition] = start
+        self._consumer.assign([TopicPartition(*channel, offset) for channel, offset in sorted(places.items())])
+        self._read = places
         _LOGGER.info("reading", extra={"partitions": len(places)})
 
     def _remember(self) -> None:

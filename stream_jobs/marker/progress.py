@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,6 +23,16 @@ class Seen(msgspec.Struct, frozen=True):
 
 Channel = tuple[str, int]
 _DECODER = msgspec.json.Decoder(Seen)
+
+
+def going_on(assigned: Mapping[Channel, int], told: Iterable[tuple[str, int, int]]) -> dict[Channel, int]:
+    """The offset from which each assigned channel is read on when more are assigned with it.
+
+    told: (topic, partition, offset) as the consumer says, the offset negative where nothing has come since it was
+    assigned: such a channel keeps the offset it was assigned. Records seen before must not come again, since they
+    would look like positions that went back.
+    """
+    return {**assigned, **{(topic, partition): offset for topic, partition, offset in told if offset >= 0}}
 
 
 @dataclass(frozen=True, order=True)

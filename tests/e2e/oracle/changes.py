@@ -115,7 +115,7 @@ class Load:
 
 @dataclass
 class Committed:
-    """What all workers have committed. log: (WAL position after a commit, changes up to there) in order, for the backlog."""
+    """What all workers have committed. log: (WAL position after a commit, changes up to there), in order."""
 
     changes: int = 0
     transactions: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -86,8 +87,10 @@ class Killer(threading.Thread):
         raise AssertionError(f"{part} is not ready {_READY_SECONDS} s after it was killed")
 
     def _works(self, part: str) -> bool:
-        asked = [str(self._context.layout.bin / "appliance"), "status", part]
-        return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+        """Whether the part is ready; a notice that stands (exit status 1 too) says nothing about it."""
+        asked = [str(self._context.layout.bin / "appliance"), "status", part, "--json"]
+        told = subprocess.run(asked, capture_output=True, check=False)
+        return any(each["name"] == part and each["state"] == "ready" for each in json.loads(told.stdout)["parts"])
 
     def look(self) -> None:
         """Note for each kill when a commit made after it became servable; called every few milliseconds."""

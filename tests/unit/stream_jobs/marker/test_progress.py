@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from appliance.records import Marker
-from stream_jobs.marker.progress import Channel, Point, Progress, decode, marker
+from stream_jobs.marker.progress import Channel, Point, Progress, decode, going_on, marker
 
 
 def change(commit: int | None, own: int, *, op: str = "c", snapshot: str = "false") -> bytes:
@@ -159,3 +159,8 @@ def test_never_claims_a_position_before_all_changes_up_to_it_are_in_the_logs(see
         chance.shuffle(batch)
         claim = take(progress, *batch)
         assert all(at(*later) > claim for later in stream[logged:]) if claim else True
+
+
+def test_a_channel_of_which_nothing_has_come_is_read_from_where_it_was_assigned() -> None:
+    assigned = {("a", 0): 1_000, ("b", 0): 7}
+    assert going_on(assigned, [("a", 0, -1001), ("b", 0, 9)]) == {("a", 0): 1_000, ("b", 0): 9}
