@@ -28,6 +28,8 @@ from stream_jobs.marker.progress import decode
 from tests.bench import machine
 
 _SETTLE_SECONDS = 5.0
+_CONNECTIONS = 8
+"""One alone waits for the disk at every commit."""
 
 
 def places(context: Context, topics: list[str]) -> list[TopicPartition]:
@@ -75,7 +77,7 @@ def main() -> int:
     watch.start()
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.load", "--rate", str(arguments.rate), "--seconds",
-         str(arguments.seconds), "--commit-rows", "1"],
+         str(arguments.seconds), "--commit-rows", "1", "--connections", str(_CONNECTIONS)],
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     after = machine.cpu_seconds(context)

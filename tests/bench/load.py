@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import random
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +25,7 @@ from appliance import context as contexts
 from appliance import users
 from appliance.clients import postgres, redis
 from appliance.clock import Clock
+from appliance.parts.base import Context
 
 _FIRST_ID = 4_000_000_000
 _COLUMNS = {
@@ -32,21 +35,20 @@ _COLUMNS = {
 
 
 class Rows:
-    """Makes rows. entities: customers, and as many terminals, they are spread over."""
+    """Makes rows, for many threads. entities: customers, and as many terminals, they are spread over."""
 
-    def __init__(self, connection: psycopg.Connection[Any], entities: int, begins: datetime) -> None:
+    def __init__(self, context: Context, entities: int, begins: datetime) -> None:
         self._chance, self._entities = random.Random(3), entities
         self._began, self._begins = time.monotonic(), begins
-        row = connection.execute(
-            "SELECT greatest((SELECT max(transaction_id) FROM transactions),"
-            " (SELECT max(transaction_id) FROM transaction_labels))"
-        ).fetchone()
-        connection.rollback()
-        self._next = max(_FIRST_ID, int(row[0] if row and row[0] else 0)) + 1
+        with postgres.sample(context) as connection:
+            row = connection.execute(
+                b"SELECT greatest((SELECT max(transaction_id) FROM transactions),"
+                b" (SELECT max(transaction_id) FROM transaction_labels))"
+            ).fetchone()
+        self._numbers = itertools.count(max(_FIRST_ID, int(row[0] if row and row[0] else 0)) + 1)
 
     def make(self, table: str) -> tuple[object, ...]:
-        chance, number = self._chance, self._next
-        self._next += 1
+        chance, number = self._chance, next(self._numbers)
         at = self._begins + timedelta(seconds=time.monotonic() - self._began)
         terminal = 10**9 + int(chance.random() * self._entities)
         if table == "transactions":
@@ -61,34 +63,66 @@ def main() -> int:
     parser.add_argument("--tables", default="transactions,transaction_labels", help="in turn, one a commit")
     parser.add_argument("--commit-rows", type=int, default=100, help="rows in one transaction (100); 1: an INSERT each")
     parser.add_argument("--entities", type=int, default=20_000, help="customers, and as many terminals (20000)")
+    parser.add_argument("--connections", type=int, default=1, help="that commit at the same time (1)")
     arguments = parser.parse_args()
     context = contexts.current()
     with redis.connect(context, users.ADMINISTRATOR) as store:
         begins = datetime.fromtimestamp(Clock(store, context.names.redis_clock()).now_us() / 1e6, UTC)
-    tables: list[str] = arguments.tables.split(",")
-    with postgres.sample(context, autocommit=False) as connection:
-        rows = Rows(connection, arguments.entities, begins)
-        began, cpu, commits, behind = time.monotonic(), time.process_time(), 0, 0.0
-        while (elapsed := time.monotonic() - began) < arguments.seconds:
-            due = commits * arguments.commit_rows / arguments.rate
-            if due > elapsed:
-                time.sleep(min(due - elapsed, 0.05))
-                continue
-            behind = max(behind, elapsed - due)
-            _commit(connection, rows, tables[commits % len(tables)], arguments.commit_rows)
-            commits += 1
+    rows = Rows(context, arguments.entities, begins)
+    began, cpu = time.monotonic(), time.process_time()
+    applications = [Application(context, rows, arguments, number) for number in range(arguments.connections)]
+    for application in applications:
+        application.start()
+    for application in applications:
+        application.join()
+    if failures := [application.failure for application in applications if application.failure]:
+        raise failures[0]
+    commits = sum(application.commits for application in applications)
     json.dump(
         {
             "rows": commits * arguments.commit_rows,
             "commits": commits,
             "seconds": round(time.monotonic() - began, 2),
             "cpu_seconds": round(time.process_time() - cpu, 2),
-            "behind_seconds": round(behind, 2),
+            "behind_seconds": round(max(application.behind for application in applications), 2),
         },
         sys.stdout,
     )
     sys.stdout.write("\n")
     return 0
+
+
+class Application(threading.Thread):
+    """One of the connections: its share of the commits, at its share of the rate."""
+
+    def __init__(self, context: Context, rows: Rows, arguments: argparse.Namespace, number: int) -> None:
+        super().__init__(daemon=True, name=f"application-{number}")
+        self._context, self._rows, self._number = context, rows, number
+        self._seconds: float = arguments.seconds
+        self._every: float = arguments.commit_rows * arguments.connections / arguments.rate
+        self._tables: list[str] = arguments.tables.split(",")
+        self._commit_rows: int = arguments.commit_rows
+        self.commits, self.behind = 0, 0.0
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            with postgres.sample(self._context, autocommit=False) as connection:
+                self._go(connection)
+        except Exception as error:  # noqa: BLE001  # told to main, which raises it
+            self.failure = error
+
+    def _go(self, connection: psycopg.Connection[Any]) -> None:
+        began = time.monotonic()
+        while (elapsed := time.monotonic() - began) < self._seconds:
+            due = self.commits * self._every
+            if due > elapsed:
+                time.sleep(min(due - elapsed, 0.05))
+                continue
+            self.behind = max(self.behind, elapsed - due)
+            table = self._tables[(self.commits + self._number) % len(self._tables)]
+            _commit(connection, self._rows, table, self._commit_rows)
+            self.commits += 1
 
 
 def _commit(connection: psycopg.Connection[Any], rows: Rows, table: str, count: int) -> None:
