@@ -100,7 +100,7 @@ class Connect(BasePart):
     def process(self, context: Context) -> Process:
         folder = context.run(self.name)
         command = (
-            java17(), *heap(context.settings.memory.connect_heap_mib), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+            java17(), *heap(context.settings.memory.connect_heap_mib), "-XX:+UseParallelGC",
             f"-Dlog4j2.configurationFile={folder / 'log4j2.yaml'}",
             f"-Djava.security.auth.login.config={folder / 'jaas.conf'}",
             "-cp", str(context.installation.part("kafka") / "lib" / "*"),

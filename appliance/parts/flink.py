@@ -110,6 +110,7 @@ class _FlinkProcess(BasePart):
         memory, data = context.settings.memory, context.data("flink")
         return {
             "env.java.opts.all": f"{opened()} -Djava.security.auth.login.config={login}",
+            "env.java.opts.taskmanager": "-XX:+UseParallelGC",
             "jobmanager.bind-host": "127.0.0.1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": context.port(Port.FLINK_JOBMANAGER_RPC),

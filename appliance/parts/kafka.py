@@ -131,7 +131,7 @@ class Kafka(BasePart):
         logging = context.run(self.name) / "log4j2.yaml"
         jars = context.installation.part("kafka") / "lib" / "*"
         return (
-            java17(), *heap(heap_mib), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+            java17(), *heap(heap_mib), "-XX:+UseParallelGC",
             f"-Dlog4j2.configurationFile={logging}", "-cp", str(jars),
         )  # fmt: skip
 

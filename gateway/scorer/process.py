@@ -29,6 +29,8 @@ ROWS_A_CALL = 512
 _MOST_RECORDS = 2_048
 _IDLE_COMMIT_SECONDS = 5.0
 _CATCHUP_LOOK_SECONDS = 0.003
+_TRANSACTION_SECONDS = 15.0
+"""Longest wait for the broker; without one the producer was seen to wait for ever when the broker was started again."""
 
 
 @dataclass
@@ -182,8 +184,10 @@ class ScoringLoop:
                     self._send(self._names.alerts(), key, encode(alert))
             for letter in dead:
                 self._send(self._names.dead_letters(READER), None, encode(letter))
-            producer.send_offsets_to_transaction(next_offsets(messages), self._group_metadata())
-            producer.commit_transaction()
+            producer.send_offsets_to_transaction(
+                next_offsets(messages), self._group_metadata(), _TRANSACTION_SECONDS
+            )
+            producer.commit_transaction(_TRANSACTION_SECONDS)
         except KafkaException as error:
             raise PartDownError("kafka", error.args[0]) from error
         self._committed_at = time.monotonic()
