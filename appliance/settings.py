@@ -82,6 +82,18 @@ class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idempotency_hours: Positive = 24
 
 
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a job of the queue (training, update, import of a model) may take; it yields the processor to all else.
+
+    memory_mib: a job that takes more is ended. threads: of torch; one is enough for networks of the usual size.
+    gpu_memory_share: of a GPU's memory, where there is one.
+    """
+
+    memory_mib: Positive = 4_096
+    threads: Positive = 1
+    gpu_memory_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+
+
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """interval_minutes: between two comparisons of served values with the stores; 0 for none on a schedule.
 
@@ -112,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lake: Lake = Lake()
     features: Features = Features()
     scoring: Scoring = Scoring()
+    training: Training = Training()
     parity: Parity = Parity()
     alerts: Alerts = Alerts()
     console: Console = Console()

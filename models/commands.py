@@ -1,8 +1,9 @@
-"""``appliance model train | list | show | promote | rollback``."""
+"""``appliance model train | jobs | cancel | list | show | promote | rollback``."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import sys
 from typing import Any
@@ -13,6 +14,8 @@ from appliance import context as contexts
 from appliance.errors import UsageError
 from appliance.parts.base import Context
 from models import pipeline
+from models.jobs import commands as jobs
+from models.jobs.queue import Job
 from models.pipeline import Wish
 from models.registry import ModelVersion, Registry
 from stream_jobs import plan as plans
@@ -31,6 +34,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--seed", type=int, default=7, metavar="N", help="of everything that is random (7)")
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU if there is")
     train.add_argument("--no-promote", action="store_true", help="leave the version a candidate")
+    train.add_argument("--no-wait", action="store_true", help="queue it, and follow it with `appliance model jobs`")
     _answer(train, _train)
     listing = verbs.add_parser("list", help="every model and version")
     listing.add_argument("model", nargs="?", metavar="MODEL")
@@ -47,6 +51,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     rollback = verbs.add_parser("rollback", help="serve the champion before the present one")
     rollback.add_argument("model", metavar="MODEL")
     _answer(rollback, _rollback)
+    jobs.register(verbs)
 
 
 def _answer(parser: argparse.ArgumentParser, run: object) -> None:
@@ -72,8 +77,6 @@ def _day(text: str | None, option: str, days_later: int = 0) -> int | None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from models.features import from_feast  # Feast takes seconds to import; the other verbs do without
-
     context = contexts.current()
     plan = plans.read(context.layout.plan_file)
     wish = Wish(
@@ -85,17 +88,25 @@ def _train(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         promote=not arguments.no_promote,
     )
-    record = pipeline.train(context, plan, plan.wanted_service(arguments.service), wish, from_feast, _progress)
+    service = plan.wanted_service(arguments.service)
+    asked = {"service": service.name, "wish": dataclasses.asdict(wish)}
+    return _made(context, jobs.add(context, "train", service.model, asked), arguments)
+
+
+def _made(context: Context, job: Job, arguments: argparse.Namespace) -> int:
+    """Follow a job that makes a version, and tell of the version."""
+    if not arguments.no_wait:
+        job = jobs.followed(context, job)
+    if job.result is None:
+        jobs.show(job, arguments.json)
+        return 0
+    registry = Registry.of(context)
+    record = registry.get(job.result["model"], job.result["version"])
     if arguments.json:
-        _print(_described(Registry.of(context), record))
+        _print(_described(registry, record))
     else:
-        _show_record(Registry.of(context), record)
+        _show_record(registry, record)
     return 0
-
-
-def _progress(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 def _described(registry: Registry, record: ModelVersion) -> dict[str, Any]:

@@ -21,6 +21,10 @@ class RegistryError(ApplianceError):
     """A model or version that is not there, or a state that does not allow what is asked."""
 
 
+class JobError(ApplianceError):
+    """A job that is not there, or cannot be run or cancelled."""
+
+
 class GateError(ApplianceError):
     """A candidate that must not be promoted."""
 

@@ -31,6 +31,9 @@ from models.split import TAIL, TEST
 from stream_jobs.compiler.definition import inputs_hash
 from stream_jobs.plan import Plan, Service
 
+_BUSY_S = 60.0
+_LOOK_S = 0.1
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -47,14 +50,24 @@ class Wish:
 
 @contextmanager
 def alone(context: Context) -> Iterator[None]:
-    """One change of the models at a time. Raises RegistryError while another one is at it."""
+    """One change of what is served at a time; waits for one that is at it. Raises RegistryError after a minute.
+
+    Versions are made by the queue's jobs, of which only one runs at a time: a training keeps nobody from serving
+    another version meanwhile.
+    """
+    until = time.monotonic() + _BUSY_S
     with (context.data("models") / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RegistryError(
-                "model.busy", "another training or promotion is running", hint="wait until it has ended"
-            ) from error
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise RegistryError(
+                        "model.busy", f"another promotion has been running for {_BUSY_S:.0f} s",
+                        hint="appliance logs triton",
+                    ) from error  # fmt: skip
+                time.sleep(_LOOK_S)
         yield
 
 
@@ -66,7 +79,7 @@ def read_recipe(scenario: str) -> Recipe:
 def train(
     context: Context, plan: Plan, service: Service, wish: Wish, source: frame.FeatureSource, progress: Progress
 ) -> ModelVersion:
-    """Train a version of the service's model and, if the gate lets it, make it the champion.
+    """Train a version of the service's model and, if the gate lets it, make it the champion. Called by the queue's job.
 
     Raises TrainingSetError, TrainingError, GateError (torch and ONNX differ), DeploymentError or
     TritonUnavailableError. A version that the gate refuses is returned with ``refused`` set and stays a candidate.
@@ -74,26 +87,26 @@ def train(
     serving = Serving.of(context)
     serving.check_live()
     how = _recipe(plan, wish)
-    with alone(context):
-        registry = Registry.of(context)
-        registry.remove_unfinished(service.model)
-        version = registry.next_version(service.model)
-        folder = registry.path(service.model, version)
-        folder.mkdir(parents=True)
-        try:
-            record = _make(context, plan, service, how, wish, version, source, progress)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
-        finally:
-            shutil.rmtree(folder / "scratch", ignore_errors=True)
-        registry.put(record)
-        progress(f"version {version} of {service.model} is in the registry")
-        if record.refused:
-            progress(f"not promoted: {record.refused}")
-        elif wish.promote:
+    registry = Registry.of(context)
+    registry.remove_unfinished(service.model)
+    version = registry.next_version(service.model)
+    folder = registry.path(service.model, version)
+    folder.mkdir(parents=True)
+    try:
+        record = _make(context, plan, service, how, wish, version, source, progress)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    finally:
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
+    registry.put(record)
+    progress(f"version {version} of {service.model} is in the registry")
+    if record.refused:
+        progress(f"not promoted: {record.refused}")
+    elif wish.promote:
+        with alone(context):
             _promote(registry, serving, record)
-            progress(f"version {version} of {service.model} is served as champion")
+        progress(f"version {version} of {service.model} is served as champion")
     return record
 
 

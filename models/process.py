@@ -12,12 +12,11 @@ from typing import Any
 import msgspec
 
 from appliance.parts.base import Context
+from appliance.settings import Training
 from models.calibration import Calibration
 from models.errors import TrainingError
 from models.recipe import Recipe
 
-THREADS = 1
-"""A network of this size gains nothing from a second thread, and loses much where others use the processors."""
 GOLDEN_ROWS = 32
 Progress = Callable[[str], None]
 
@@ -43,7 +42,9 @@ class Result(msgspec.Struct, frozen=True):
     versions: dict[str, str]
 
 
-def _spec(recipe: Recipe, inputs: tuple[str, ...], folder: Path, seed: int, device: str) -> dict[str, Any]:
+def _spec(
+    recipe: Recipe, inputs: tuple[str, ...], folder: Path, seed: int, device: str, limits: Training
+) -> dict[str, Any]:
     return {
         "frame": str(folder / "frame.parquet"),
         "folder": str(folder),
@@ -53,7 +54,7 @@ def _spec(recipe: Recipe, inputs: tuple[str, ...], folder: Path, seed: int, devi
         "fit": msgspec.to_builtins(recipe.fit),
         "seed": seed,
         "device": device,
-        "threads": THREADS,
+        "threads": limits.threads,
         "golden_rows": GOLDEN_ROWS,
     }
 
@@ -87,11 +88,12 @@ def train(
     Raises TrainingError with the last lines of what the process said.
     """
     told = folder / "spec.json"
-    told.write_bytes(msgspec.json.encode(_spec(recipe, inputs, folder, seed, device)))
+    limits = context.settings.training
+    told.write_bytes(msgspec.json.encode(_spec(recipe, inputs, folder, seed, device, limits)))
     code = Path(__file__).parent.parent
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONPATH": str(code), "HOME": str(folder / "scratch"),
-        "PYTHONDONTWRITEBYTECODE": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_NUM_THREADS": str(THREADS),
+        "PYTHONDONTWRITEBYTECODE": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_NUM_THREADS": str(limits.threads),
     }  # fmt: skip
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(

@@ -1,8 +1,9 @@
 """A lake folder with the change tables of the card_fraud scenario, in the writer's schema, without an appliance.
 
 Payments come from a parquet file (columns transaction_id, tx_datetime, customer_id, terminal_id, tx_amount, tx_fraud)
-or from the sample's generator. Each payment is labelled seven days later. Of the payments 1 in 500 is committed an hour
-late, 1 in 500 changed and 1 in 1,000 deleted later; positions rise in commit order over both tables.
+or from the sample's generator. Each payment is labelled seven days later. Unless they are to stay undisturbed, 1 in 500
+payments is committed an hour late, 1 in 500 changed and 1 in 1,000 deleted later; positions rise in commit order over
+both tables, labels before payments of the same time.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def payments(data: Path | None, rows: int) -> dict[str, np.ndarray[Any, Any]]:
     return {name: values[order].astype(np.int64) for name, values in columns.items()}
 
 
-def make(home: Path, data: Path | None, rows: int) -> pa.Table:
+def make(home: Path, data: Path | None, rows: int, *, disturbed: bool = True) -> pa.Table:
     """Lays down settings, plan and change tables below ``home`` (``APPLIANCE_HOME`` must name it).
 
     Returns the payments as an entity frame: keys, ``event_timestamp``, the payment's own ``position``.
@@ -71,13 +72,13 @@ def make(home: Path, data: Path | None, rows: int) -> pa.Table:
     paid, chance = payments(data, rows), np.random.default_rng(1)
     count = len(paid["id"])
     late = chance.random(count) < 1 / 500
-    committed = paid["at"] + np.where(late, _HOUR, 0)
-    parts = [_changes("transactions", "c", paid, committed), _changes("labels", "c", paid, paid["at"] + LABEL_DELAY)]
-    for share, op in ((1 / 500, "u"), (1 / 1000, "d")):
+    committed = paid["at"] + np.where(late & disturbed, _HOUR, 0)
+    parts = [_changes("labels", "c", paid, paid["at"] + LABEL_DELAY), _changes("transactions", "c", paid, committed)]
+    for share, op in ((1 / 500, "u"), (1 / 1000, "d")) if disturbed else ():
         picked = chance.random(count) < share
         chosen = {name: values[picked] for name, values in paid.items()}
         parts.append(_changes("transactions", op, chosen | {"cents": chosen["cents"] + 1}, chosen["at"] + 2 * DAY))
-    everything = pa.concat_tables(parts).sort_by("committed")
+    everything = pa.concat_tables(parts).sort_by([("committed", "ascending"), ("table", "ascending")])
     lsn = pa.array(_FIRST_LSN + np.arange(everything.num_rows) * 120)
     everything = everything.append_column("position", pa.array([f"{n:016x}{n:016x}" for n in lsn.to_numpy().tolist()]))
     _write(layout, scenario, "transactions", everything)
