@@ -184,9 +184,7 @@ class ScoringLoop:
                     self._send(self._names.alerts(), key, encode(alert))
             for letter in dead:
                 self._send(self._names.dead_letters(READER), None, encode(letter))
-            producer.send_offsets_to_transaction(
-                next_offsets(messages), self._group_metadata(), _TRANSACTION_SECONDS
-            )
+            producer.send_offsets_to_transaction(next_offsets(messages), self._group_metadata(), _TRANSACTION_SECONDS)
             producer.commit_transaction(_TRANSACTION_SECONDS)
         except KafkaException as error:
             raise PartDownError("kafka", error.args[0]) from error
