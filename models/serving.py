@@ -7,6 +7,8 @@ a folder for the version served and for the one before it. A version's folder ap
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,14 @@ class _Served:
     golden: bytes | None
 
 
+@dataclass(frozen=True)
+class Lent:
+    """name: what Triton knows the version by for a while. difference: the largest from its golden scores."""
+
+    name: str
+    difference: float
+
+
 class Serving:
     """Triton's repository of one appliance."""
 
@@ -64,20 +74,31 @@ class Serving:
 
         Raises DeploymentError when it cannot be loaded or a score is wrong.
         """
-        name = f"{rows.model}-candidate"
+        with self.lent(rows, onnx, "candidate") as trial:
+            return trial.difference
+
+    @contextmanager
+    def lent(self, rows: Golden, onnx: Path, purpose: str) -> Iterator[Lent]:
+        """A version in Triton under the name ``<model>-<purpose>``, checked, and taken away afterwards.
+
+        One at a time for each purpose. Raises DeploymentError when it cannot be loaded or a golden score is wrong.
+        """
+        name = f"{rows.model}-{purpose}"
         folder = self._repository / name
         trial = Golden(name, rows.version, rows.rows, rows.scores, rows.tolerance)
         try:
-            self._remove(name)
-            self._put_version(folder, rows.version, onnx)
-            _write(folder / _CONFIG, config_pbtxt(name, len(rows.rows[0]), rows.version).encode())
-            self._triton.load(name)
-            return golden.check(self._triton, trial)
-        except ApplianceError as error:
-            raise DeploymentError(
-                "deployment.trial", f"version {rows.version} of {rows.model} fails in Triton: {error.message}",
-                hint="appliance logs triton",
-            ) from error  # fmt: skip
+            try:
+                self._remove(name)
+                self._put_version(folder, rows.version, onnx)
+                _write(folder / _CONFIG, config_pbtxt(name, len(rows.rows[0]), rows.version).encode())
+                self._triton.load(name)
+                worst = golden.check(self._triton, trial)
+            except ApplianceError as error:
+                raise DeploymentError(
+                    "deployment.trial", f"version {rows.version} of {rows.model} fails in Triton: {error.message}",
+                    hint="appliance logs triton",
+                ) from error  # fmt: skip
+            yield Lent(name, worst)
         finally:
             self._remove(name)
 

@@ -5,6 +5,7 @@ Written by ``stream_jobs.compiler`` to ``Layout.plan_file``; read by Flink's sub
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -230,11 +231,23 @@ def write(plan: Plan, path: Path) -> None:
         _remember(plan, service, path)
 
 
+class PolicySince(msgspec.Struct, frozen=True):
+    """since: when the plan with this policy was written, µs wall clock; readers take it up within some seconds."""
+
+    since: int
+    policy: Policy
+
+
 class ServiceDefinition(msgspec.Struct, frozen=True):
-    """What a service's definition hash stood for. views: view → its definition hash."""
+    """What a service's definition hash stood for. views: view → its definition hash.
+
+    plan: the service with its views and their tables, as they were: enough to compute its features from the lake when
+    no plan has them any more. None in what was kept before this was.
+    """
 
     views: dict[str, str]
     request_features: tuple[RequestFeature, ...]
+    plan: Plan | None = None
 
 
 def definition(path: Path, definition_hash: str) -> ServiceDefinition | None:
@@ -243,17 +256,42 @@ def definition(path: Path, definition_hash: str) -> ServiceDefinition | None:
     return msgspec.json.decode(kept.read_bytes(), type=ServiceDefinition) if kept.exists() else None
 
 
+def policies(path: Path, service: str) -> list[PolicySince]:
+    """The policies that a service has had in plans written to ``path``, the oldest first.
+
+    The definition hash does not speak of the policy, which changes more often and changes no feature.
+    """
+    kept = _policies_file(path, service)
+    return msgspec.json.decode(kept.read_bytes(), type=list[PolicySince]) if kept.exists() else []
+
+
 def _definition_file(path: Path, definition_hash: str) -> Path:
     return path.parent / "services" / f"{definition_hash}.json"
 
 
+def _policies_file(path: Path, service: str) -> Path:
+    return path.parent / "policies" / f"{service}.json"
+
+
 def _remember(plan: Plan, service: Service, path: Path) -> None:
-    """Keep what the ledger's definition hashes mean, also when the plan has moved on."""
-    kept = _definition_file(path, service.definition_hash)
-    if kept.exists():
-        return
-    views = {name: plan.view(name).definition_hash for name in service.views}
-    kept.parent.mkdir(exist_ok=True)
-    temporary = kept.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.encode(ServiceDefinition(views, service.request_features)))
-    temporary.rename(kept)
+    """Keep what the ledger's definition hashes mean, and which policy decided, also when the plan has moved on."""
+    known = definition(path, service.definition_hash)
+    if known is None or known.plan is None:
+        views = tuple(plan.view(name) for name in service.views)
+        read = {(view.source, view.table) for view in views}
+        tables = tuple(table for table in plan.tables if (table.source, table.table) in read)
+        alone = Plan(plan.scenario, tables, views, (service,), plan.time_zone)
+        hashes = {view.name: view.definition_hash for view in views}
+        meaning = ServiceDefinition(hashes, service.request_features, alone)
+        _keep(_definition_file(path, service.definition_hash), msgspec.json.encode(meaning))
+    had = policies(path, service.name)
+    if not had or had[-1].policy != service.policy:
+        now = PolicySince(time.time_ns() // 1_000, service.policy)
+        _keep(_policies_file(path, service.name), msgspec.json.encode([*had, now]))
+
+
+def _keep(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(content)
+    temporary.rename(path)

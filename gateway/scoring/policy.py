@@ -51,7 +51,7 @@ class ReviewCapacity:
 
     def __init__(self, redis: Any, tenant: str, service: str, zone: ZoneInfo) -> None:
         self._prefix = f"{tenant}:review:{service}"
-        self._zone = zone
+        self._zone, self._redis = zone, redis
         self._claim = redis.register_script(_CLAIM)
 
     def claim(self, event_keys: Sequence[str], capacity: int, now_us: int) -> list[bool]:
@@ -61,9 +61,16 @@ class ReviewCapacity:
         """
         if not event_keys:
             return []
-        keys = [f"{self._prefix}:day:{day(now_us, self._zone)}"]
-        keys += [f"{self._prefix}:event:{event_key}" for event_key in event_keys]
+        keys = [f"{self._prefix}:day:{day(now_us, self._zone)}", *map(self._event, event_keys)]
         return [bool(answer) for answer in self._claim(keys=keys, args=[capacity, REMEMBERED_SECONDS])]
+
+    def remembered(self, event_keys: Sequence[str]) -> list[bool | None]:
+        """What each event was answered; None for one that never asked, or is no longer remembered. Takes no place."""
+        answers = self._redis.mget([self._event(key) for key in event_keys]) if event_keys else []
+        return [None if answer is None else answer == b"1" for answer in answers]
+
+    def _event(self, event_key: str) -> str:
+        return f"{self._prefix}:event:{event_key}"
 
 
 def decide(
@@ -73,10 +80,11 @@ def decide(
     reviewable = [i for i, score in enumerate(scores) if policy.review <= score < policy.decline]
     answers = capacity.claim([event_keys[i] for i in reviewable], policy.daily_review_capacity, now_us)
     granted = dict(zip(reviewable, answers, strict=True))
-    return [_one(policy, score, granted.get(i)) for i, score in enumerate(scores)]
+    return [decided(policy, score, granted.get(i)) for i, score in enumerate(scores)]
 
 
-def _one(policy: Policy, score: float, granted: bool | None) -> Decided:
+def decided(policy: Policy, score: float, granted: bool | None) -> Decided:
+    """The decision once it is known whether the event has a place for a review; None where it needs none."""
     if score >= policy.decline:
         return Decided("decline", f"score {score:.4f} ≥ {policy.decline:g} (decline)")
     if granted is None:

@@ -17,7 +17,8 @@ from stream_jobs.lake import schema
 from stream_jobs.lake.records import Broken, Decoded, Raw
 
 _DAY_US = 86_400_000_000
-_JSON = frozenset({"row", "features", "cuts", "reached", "spent_us"})
+JSON_COLUMNS = frozenset({"row", "features", "cuts", "reached", "spent_us"})
+"""Columns of the ledger that are JSON text."""
 _FIELDS = [field for field in schema.LEDGER if field.name in Prediction.__struct_fields__]
 
 
@@ -53,7 +54,7 @@ def _batch(raws: list[Raw], predictions: list[Prediction]) -> pa.RecordBatch:
     columns: dict[str, Any] = {}
     for field in _FIELDS:
         values: list[Any] = [getattr(prediction, field.name) for prediction in predictions]
-        if field.name in _JSON:
+        if field.name in JSON_COLUMNS:
             values = [msgspec.json.encode(value).decode() for value in values]
         columns[field.name] = pa.array(values, field.type)
     columns["partition"] = pa.array([raw.partition for raw in raws], pa.int32())

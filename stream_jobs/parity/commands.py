@@ -78,8 +78,8 @@ def _compare(context: Context, arguments: argparse.Namespace) -> int:
     sample = None if arguments.all else arguments.sample if arguments.sample is not None else _SAMPLE
     if sample is not None and sample < 1:
         raise UsageError("parity.sample", f"--sample must be at least 1, got {sample}")
-    until = _time(arguments.until, "--until") if arguments.until else wall_us()
-    since = _time(arguments.since, "--since") if arguments.since else 0
+    until = parse_time(arguments.until, "--until") if arguments.until else wall_us()
+    since = parse_time(arguments.since, "--since") if arguments.since else 0
     selection = Selection(sample, seed, since, until, arguments.way)
     command = _command(service.name, selection)
     say = _silent if arguments.json else _tell
@@ -165,7 +165,8 @@ def _show(context: Context, arguments: argparse.Namespace) -> int:
     return 1 if one.rows_different else 0
 
 
-def _time(text: str, option: str) -> int:
+def parse_time(text: str, option: str) -> int:
+    """µs UTC. Raises UsageError that names the option."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -24,6 +24,7 @@ from stream_jobs.plan import Service, View
 REQUEST = "request"
 """The name under which the features of the row in hand stand beside the views."""
 
+_COLUMNS = "prediction_id, way, source_position, epoch_us(as_of) AS as_of, row, features, cuts, definition_hash"
 _POSITION = re.compile("[0-9a-f]{32}")
 _BATCH_ROWS = 10_000
 _ROW = msgspec.json.Decoder(dict[str, Value])
@@ -56,17 +57,14 @@ class Selection:
     until: int
     way: str = ""
 
-    def sql(self, ledger: str) -> str:
+    def sql(self, ledger: str, columns: str = _COLUMNS) -> str:
         """SELECT of the predictions of a relation in the ledger's schema. The same seed gives the same rows."""
         where = f"epoch_us(scored_at) >= {self.since} AND epoch_us(scored_at) <= {self.until}"
         if self.way:
             where += f" AND way = {literal(self.way)}"
         chosen = f"SELECT prediction_id FROM {ledger} WHERE {where} ORDER BY md5(prediction_id || '{self.seed}')"
         kept = f" AND prediction_id IN ({chosen} LIMIT {self.sample})" if self.sample is not None else ""
-        return (
-            "SELECT prediction_id, way, source_position, epoch_us(as_of) AS as_of, row, features, cuts, definition_hash"
-            f" FROM {ledger} WHERE {where}{kept}"
-        )
+        return f"SELECT {columns} FROM {ledger} WHERE {where}{kept}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def load(
                     made = (row["definition_hash"], group.name)
                     if made not in known:
                         known[made] = same_definition(row["definition_hash"], group)
-                    question = _question(group, row, service, known[made])
+                    question = asked(group, row, service, known[made])
                     if isinstance(question, str):
                         group.left_out[question] += 1
                     else:
@@ -155,8 +153,11 @@ def load(
     return total
 
 
-def _question(group: Group, row: Mapping[str, Any], service: Service, same_definition: bool) -> dict[str, Any] | str:
-    """A row of ``_SCHEMA``, or why there is none."""
+def asked(group: Group, row: Mapping[str, Any], service: Service, same_definition: bool) -> dict[str, Any] | str:
+    """A prediction as a question (what ``question`` reads), or why it is none.
+
+    row: prediction_id, way, source_position, as_of (µs), row, features and cuts of the prediction.
+    """
     if not same_definition:
         return "made with another definition than the plan now has"
     if missing := [name for name in group.features if name not in row["features"]]:
@@ -195,10 +196,12 @@ def blocks(connection: duckdb.DuckDBPyConnection, group: Group, rows: int) -> It
     """The group's questions, ``rows`` at a time, by HBase's row keys, then time."""
     ordered = f"SELECT * FROM read_parquet({literal(str(group.path))}) ORDER BY row_key, as_of, prediction_id"
     for batch in connection.sql(ordered).to_arrow_reader(rows):
-        yield [
-            Question(
-                row["prediction_id"], row["way"], row["as_of"], row["cut"], row["entity"], row["stored"],
-                _ROW.decode(row["row"]), _LOGGED.decode(row["logged"]),
-            )
-            for row in batch.to_pylist()
-        ]  # fmt: skip
+        yield [question(row) for row in batch.to_pylist()]
+
+
+def question(row: Mapping[str, Any]) -> Question:
+    """Of what ``asked`` has made."""
+    return Question(
+        row["prediction_id"], row["way"], row["as_of"], row["cut"], row["entity"], row["stored"],
+        _ROW.decode(row["row"]), _LOGGED.decode(row["logged"]),
+    )  # fmt: skip

@@ -65,15 +65,21 @@ def edits_sql(view: View, table: CapturedTable, changes: str) -> str:
 
 
 def batches(
-    connection: duckdb.DuckDBPyConnection, view: View, table: CapturedTable, changes: str, order: Order | None
+    connection: duckdb.DuckDBPyConnection,
+    view: View,
+    table: CapturedTable,
+    changes: str,
+    order: Order | None,
+    only: str = "true",
 ) -> Iterator[pa.RecordBatch]:
     """The edits in batches of at most 20,000, columns as ``edits_sql``; DuckDB sorts them within its memory limit.
 
     order: by position, or by entity and then position; None for no order. At one position -before stands first.
+    only: a condition on the columns.
     """
     by = {"position": "ORDER BY position, sign", "entity": "ORDER BY entity, position, sign", None: ""}[order]
     sql = edits_sql(view, table, changes)
-    yield from connection.sql(f"{sql} {by}").to_arrow_reader(_ROWS)
+    yield from connection.sql(f"SELECT * FROM ({sql}) WHERE {only} {by}").to_arrow_reader(_ROWS)
 
 
 def edits_of(view: View, batch: pa.RecordBatch) -> list[Edit]:
