@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.records import Value
 from stream_jobs.plan import Plan, Service, WindowFeature
 
 _FUNCTIONS = {
@@ -16,6 +17,7 @@ _FUNCTIONS = {
     "last_n": "Last values of {column}",
 }
 _FLAG = "is_"
+_LEAST_MOVED = 0.0005
 _UNITS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"))
 
 
@@ -60,3 +62,25 @@ def features(plan: Plan, service: Service) -> dict[str, str]:
         where = f" where {_noun(feature.where)}" if feature.where else ""
         words[name] = f"{_aggregate(feature, rows)}{where} of the {view.entity} in {window(feature.window_us)}"
     return words
+
+
+def moved(feature: str, value: Value | list[Value], by: float) -> str:
+    """``Average tx amount of the customer in 7 days (324.00) raised the score by 21.3 points``."""
+    if value is None:
+        number = "nothing known"
+    elif isinstance(value, float):
+        number = f"{value:.0f}" if value.is_integer() else f"{value:.2f}"
+    else:
+        number = str(value)
+    verb = "raised" if by > 0 else "lowered"
+    return f"{feature} ({number}) {verb} the score by {100 * abs(by):.1f} points"
+
+
+def worth_saying(by: float, standard_error: float) -> bool:
+    """Whether what a feature moved shows when rounded to a tenth of a point, and is more than its error."""
+    return abs(by) >= _LEAST_MOVED and abs(by) > 2 * standard_error
+
+
+def base(average: float, score: float) -> str:
+    """Where all that was moved begins and ends, in points of a hundred."""
+    return f"Rows of the training set score {100 * average:.1f} on average; this one {100 * score:.1f} of 100 points"

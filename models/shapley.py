@@ -11,24 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as parquet
-
-from models.frame import FILE
-from models.split import TEST
 
 Rows = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Evaluate = Callable[[Rows], Scores]
 """Rows [n, k] → scores [n]."""
 
-BACKGROUND_ROWS = 32
 WALKS = 64
-"""Pairs of walks for one row: two from each background row."""
-_SEED = 7
+"""Pairs of walks for one row."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +40,7 @@ class Attribution:
     evaluations: int
 
 
-def background(folder: Path, inputs: tuple[str, ...], rows: int = BACKGROUND_ROWS) -> Rows:
-    """float32 [rows, k]: the same rows of a version's training set each time (of the past, not of the test).
-
-    Raises OSError when the training set is not there.
-    """
-    table = parquet.read_table(folder / FILE, columns=[*inputs, "part"])
-    past = np.flatnonzero(table["part"].to_numpy() != TEST)
-    chosen = np.sort(np.random.default_rng(_SEED).choice(past, min(rows, len(past)), replace=False))
-    taken = table.take(chosen)
-    return np.stack([taken[name].to_numpy().astype(np.float32) for name in inputs], axis=1)
-
-
-def attribute(
-    evaluate: Evaluate, row: Rows, against: Rows, base: Scores, seed: int, walks: int = WALKS
-) -> Attribution:
+def attribute(evaluate: Evaluate, row: Rows, against: Rows, base: Scores, seed: int, walks: int = WALKS) -> Attribution:
     """Of one row [k]. against [b, k], base [b]: background rows and their scores.
 
     Asks for 1 + 2 * walks * (k - 1) rows. walks is rounded up to a multiple of b.

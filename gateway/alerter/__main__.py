@@ -14,11 +14,13 @@ from appliance import context as contexts
 from appliance import logs
 from appliance.clients import kafka, opensearch
 from appliance.clients import redis as redis_clients
+from appliance.clients.triton import TritonClient
 from appliance.clock import Clock
 from appliance.errors import ApplianceError
 from appliance.parts.base import Context
 from appliance.records import DeadLetter
 from gateway import quiet, topics
+from gateway.alerts.explainer import Explainer
 from gateway.alerts.filing import Filing
 from gateway.counts import Counts
 from gateway.errors import PartDownError
@@ -56,7 +58,8 @@ def _file(context: Context, plan: Plan, store: redis.Redis, life: Life, log: log
     """File alerts until told to stop or the plan changes, and count predictions in a thread beside it."""
     names = context.names
     group = f"{names.tenant}.{NAME}"
-    filing = Filing(opensearch.connect(context, NAME), names, plan)
+    model = TritonClient.of(context)
+    filing = Filing(opensearch.connect(context, NAME), names, plan, Explainer.of(context, plan, model).explain)
     filing.prepare()
     clock = Clock(store, names.redis_clock())
     producer = kafka.producer(context, NAME, acks="all")
@@ -91,6 +94,7 @@ def _file(context: Context, plan: Plan, store: redis.Redis, life: Life, log: log
     finally:
         counting.close()
         consumer.close()
+        model.close()
 
 
 def _bury(producer: Producer, topic: str, letters: list[DeadLetter]) -> None:

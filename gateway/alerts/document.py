@@ -9,6 +9,7 @@ import msgspec
 from appliance.names import Names
 from appliance.records import Alert
 from gateway.alerts import index
+from gateway.alerts.explanation import Explanation
 
 _MERGE = """
 if (!ctx._source.prediction_ids.contains(params.d.prediction_id)) {
@@ -27,7 +28,7 @@ if (!ctx._source.prediction_ids.contains(params.d.prediction_id)) {
 """
 
 
-def source(alert: Alert) -> dict[str, Any]:
+def source(alert: Alert, explanation: Explanation) -> dict[str, Any]:
     """The document of an alert that nobody has seen before."""
     p = alert.prediction
     return {
@@ -50,12 +51,13 @@ def source(alert: Alert) -> dict[str, Any]:
         "model_version": p.model_version,
         "row": p.row,
         "features": msgspec.to_builtins(p.features),
+        "explanation": msgspec.to_builtins(explanation),
     }
 
 
-def action(names: Names, alert: Alert) -> dict[str, Any]:
+def action(names: Names, alert: Alert, explanation: Explanation) -> dict[str, Any]:
     """The bulk action that files an alert: the first way makes the document, later ways are merged into it."""
-    document = source(alert)
+    document = source(alert, explanation)
     return {
         "_op_type": "update",
         "_index": index.name(names, alert.prediction.service, alert.prediction.as_of),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from appliance.clock import wall_us
 from appliance.names import Names
 from appliance.records import Alert, DeadLetter
 from gateway.alerts import document, index
+from gateway.alerts.explanation import Explanation
 from gateway.errors import PartDownError
 from stream_jobs.plan import Plan
 
@@ -31,13 +32,21 @@ class Filing:
     client: OpenSearch
     names: Names
     plan: Plan
+    explain: Callable[[Sequence[Alert]], list[Explanation]]
 
     def prepare(self) -> None:
-        """Write the index templates. Raises PartDownError when OpenSearch does not take them."""
+        """Write the index templates, and add to the indexes that are there the fields that they lack.
+
+        Raises PartDownError when OpenSearch does not take them.
+        """
         try:
             for service in self.plan.services:
-                self.client.indices.put_index_template(
-                    name=self.names.alert_index(service.name), body=index.template(self.names, service)
+                template = index.template(self.names, service)
+                self.client.indices.put_index_template(name=self.names.alert_index(service.name), body=template)
+                self.client.indices.put_mapping(
+                    index=f"{self.names.alert_index(service.name)}-*",
+                    body=template["template"]["mappings"],
+                    params={"ignore_unavailable": "true", "allow_no_indices": "true"},
                 )
         except FAILURES as error:
             raise PartDownError("opensearch", error) from error
@@ -54,7 +63,11 @@ class Filing:
                 alerts.append((message, msgspec.json.decode(message.value() or b"", type=Alert)))
             except msgspec.MsgspecError as error:
                 dead.append(_letter(message, "alert.unreadable", f"not an alert: {error}"))
-        actions = (document.action(self.names, alert) for _, alert in alerts)
+        explanations = self.explain([alert for _, alert in alerts])
+        actions = (
+            document.action(self.names, alert, explanation)
+            for (_, alert), explanation in zip(alerts, explanations, strict=True)
+        )
         try:
             results = list(self._bulk(actions, refresh=len(alerts) <= _FEW)) if alerts else []
         except FAILURES as error:

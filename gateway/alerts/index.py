@@ -73,6 +73,7 @@ def template(names: Names, service: Service) -> dict[str, Any]:
                         "properties": {column.name: _row_field(column) for column in service.row},
                     },
                     "features": {"type": "object", "enabled": False},
+                    "explanation": {"type": "object", "enabled": False},
                 },
             },
         },

@@ -10,6 +10,7 @@ import msgspec
 
 from appliance.names import Names
 from appliance.records import FeatureValue, Value
+from gateway.alerts.explanation import Explanation
 
 MOST_SHOWN = 200
 DEEPEST = 10_000
@@ -17,7 +18,8 @@ _NEWEST_FIRST: list[dict[str, str]] = [{"as_of_us": "desc"}, {"alert_id": "asc"}
 
 
 class AlertView(msgspec.Struct, frozen=True):
-    """An alert as the API shows it. Times are ISO 8601 UTC."""
+    """An alert as the API shows it. Times are ISO 8601 UTC. explanation: null for one that was filed before there were
+    any."""
 
     alert_id: str
     service: str
@@ -34,6 +36,7 @@ class AlertView(msgspec.Struct, frozen=True):
     model_version: str
     row: dict[str, Value]
     features: dict[str, FeatureValue]
+    explanation: Explanation | None = None
 
 
 class AlertPage(msgspec.Struct, frozen=True):

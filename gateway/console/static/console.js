@@ -101,6 +101,13 @@ function table(title, rows) {
   return element("table", {}, element("caption", {}, title), element("tbody", {}, ...body));
 }
 
+function moved(explanation) {
+  if (!explanation) return null;
+  if (explanation.reason) return element("p", { class: "quiet" }, `What moved the score is not known: ${explanation.reason}.`);
+  return element("div", { class: "moved" }, element("b", {}, "What moved the score"),
+    element("ul", {}, ...explanation.in_words.map((sentence) => element("li", {}, sentence))));
+}
+
 function oneAlert(alert) {
   const service = services.find((one) => one.name === alert.service);
   const types = Object.fromEntries((service ? service.row : []).map((field) => [field.name, field.type]));
@@ -111,6 +118,7 @@ function oneAlert(alert) {
       element("span", {}, `${(100 * alert.score).toFixed(1)} %`), element("span", { class: "what" }, alert.reason)),
     element("div", { class: "inside" },
       element("p", {}, alert.reason),
+      moved(alert.explanation),
       table("What came in", Object.entries(alert.row).map(([name, value]) => [name.replaceAll("_", " "), rowText(name, value, types)])),
       table("What was known at that moment", words.filter((one) => alert.features[one.name]).map((one) => [one.words, shown(alert.features[one.name])])),
       element("p", { class: "quiet" }, `Score ${alert.score.toFixed(4)} by model ${alert.model} version ${alert.model_version}; prediction ${alert.prediction_id}`)));

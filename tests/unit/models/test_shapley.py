@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.shapley import Rows, Scores, attribute, background
+from models.shapley import Rows, Scores, attribute
 
 
 def _interacting(x: Rows) -> Scores:
@@ -45,7 +42,7 @@ def test_values_add_up_to_the_score_less_the_base(seed: int, width: int, rows: i
 
     row, against = chance.normal(size=width).astype(np.float32), chance.normal(size=(rows, width)).astype(np.float32)
     found = attribute(model, row, against, model(against), seed, walks)
-    assert found.gap < 1e-12 * width and found.score == model(row[None, :])[0]
+    assert found.gap < 1e-9 and abs(found.score - model(row[None, :])[0]) < 1e-9
     assert found.evaluations == 1 + 2 * -(-walks // rows) * rows * (width - 1)
 
 
@@ -70,12 +67,3 @@ def test_the_exact_values_lie_within_the_stated_error() -> None:
         found = attribute(_interacting, row, against, _interacting(against), seed, 64)
         outside += int((np.abs(found.values - _exact(row, against)) > 2 * found.errors + 1e-12).sum())
     assert outside <= 8  # of 160; 5 % of a normal's
-
-
-def test_the_background_is_the_same_each_time_and_never_of_the_test(tmp_path: Path) -> None:
-    part = np.array([0, 1, 2] * 100, np.int8)
-    columns = {"a": np.where(part == 2, np.nan, np.arange(300.0)), "b": np.arange(300.0), "part": part}
-    parquet.write_table(pa.table(columns), tmp_path / "frame.parquet")
-    rows = background(tmp_path, ("b", "a"), 50)
-    assert rows.shape == (50, 2) and not np.isnan(rows).any() and rows.dtype == np.float32
-    assert (rows == background(tmp_path, ("b", "a"), 50)).all()
