@@ -109,6 +109,12 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_days: Positive = 400
 
 
+class Triton(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """max_resident_mib: a server that holds more, with its models, is replaced by a new one while it answers."""
+
+    max_resident_mib: Positive = 1024
+
+
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_hours: Positive = 12
 
@@ -127,6 +133,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training: Training = Training()
     parity: Parity = Parity()
     alerts: Alerts = Alerts()
+    triton: Triton = Triton()
     console: Console = Console()
 
 

@@ -17,6 +17,7 @@ from appliance.clients.triton_repository import INPUT, OUTPUT, TritonRepository
 from appliance.errors import ApplianceError
 from appliance.golden import Golden
 from appliance.parts.base import Context
+from appliance.parts.triton_server import changing
 from models.errors import DeploymentError
 
 MAX_BATCH_ROWS = 1024
@@ -88,11 +89,12 @@ class Serving:
         trial = Golden(name, rows.version, rows.rows, rows.scores, rows.tolerance)
         try:
             try:
-                self._remove(name)
-                self._put_version(folder, rows.version, onnx)
-                _write(folder / _CONFIG, config_pbtxt(name, len(rows.rows[0]), rows.version).encode())
-                self._triton.load(name)
-                worst = golden.check(self._triton, trial)
+                with changing(self._repository):
+                    self._remove(name)
+                    self._put_version(folder, rows.version, onnx)
+                    _write(folder / _CONFIG, config_pbtxt(name, len(rows.rows[0]), rows.version).encode())
+                    self._triton.load(name)
+                    worst = golden.check(self._triton, trial)
             except ApplianceError as error:
                 raise DeploymentError(
                     "deployment.trial", f"version {rows.version} of {rows.model} fails in Triton: {error.message}",
@@ -100,7 +102,8 @@ class Serving:
                 ) from error  # fmt: skip
             yield Lent(name, worst)
         finally:
-            self._remove(name)
+            with changing(self._repository):
+                self._remove(name)
 
     def serve(self, rows: Golden, onnx: Path, keep: tuple[int, ...]) -> float:
         """Make a version the one that is served, and check it. keep: versions whose folders stay as well.
@@ -108,6 +111,10 @@ class Serving:
         Returns the largest difference on the golden rows. Raises DeploymentError; then what was served before is
         served again (or nothing, if nothing was).
         """
+        with changing(self._repository):
+            return self._serve(rows, onnx, keep)
+
+    def _serve(self, rows: Golden, onnx: Path, keep: tuple[int, ...]) -> float:
         folder = self._repository / rows.model
         before = _Served(_read(folder / _CONFIG), _read(folder / golden.FILE))
         was_there = (folder / rows.version).exists()

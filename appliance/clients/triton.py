@@ -5,6 +5,7 @@ A connection is kept and shared; both clients may be used by many tasks or threa
 
 from __future__ import annotations
 
+import json
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,18 @@ from appliance.ports import Port
 MAX_ROWS = 1024
 """Rows in one request; more are sent as several."""
 Array = npt.NDArray[np.float32]
+
+_RETRY = {
+    "maxAttempts": 4, "initialBackoff": "0.01s", "maxBackoff": "0.2s", "backoffMultiplier": 3,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}  # fmt: skip
+"""gRPC's own retries, within a request's time. A connection is reset when a new server takes the place of one that has
+grown (``parts/triton_server.py``); asking twice for a score changes nothing."""
+_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": _RETRY}]})),
+]
 
 
 def _inputs(features: Array) -> list[Any]:
@@ -63,7 +76,7 @@ class TritonClient:
 
     def __init__(self, address: str, timeout_ms: int = 2_000) -> None:
         self._address, self._timeout_s = address, timeout_ms / 1000
-        self._client = grpc_sync.InferenceServerClient(address)
+        self._client = grpc_sync.InferenceServerClient(address, channel_args=_OPTIONS)
 
     @classmethod
     def of(cls, context: Context) -> TritonClient:
@@ -103,7 +116,7 @@ class AsyncTritonClient:
 
     def __init__(self, address: str, timeout_ms: int = 2_000) -> None:
         self._address, self._timeout_s = address, timeout_ms / 1000
-        self._client = grpc_aio.InferenceServerClient(address)
+        self._client = grpc_aio.InferenceServerClient(address, channel_args=_OPTIONS)
 
     @classmethod
     def of(cls, context: Context) -> AsyncTritonClient:

@@ -18,6 +18,7 @@ from appliance.ports import Port
 
 INPUT = "features"
 OUTPUT = "score"
+_TRIES = 64
 
 
 class TritonUnavailableError(ApplianceError):
@@ -37,20 +38,40 @@ class ModelState(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class TritonRepository:
-    """Calls to one server on loopback. timeout_s bounds each of them (loading takes some seconds)."""
+class _Metadata(msgspec.Struct, frozen=True):
+    name: str
 
-    def __init__(self, port: int, timeout_s: float = 5.0) -> None:
-        self._port, self._timeout_s = port, timeout_s
+
+class TritonRepository:
+    """Calls to one server on loopback. timeout_s bounds each of them (loading takes some seconds).
+
+    server: the one with this identity, where two listen on the same port; "" for any.
+    """
+
+    def __init__(self, port: int, timeout_s: float = 5.0, server: str = "") -> None:
+        self._port, self._timeout_s, self._server = port, timeout_s, server
 
     @classmethod
-    def of(cls, context: Context, timeout_s: float = 5.0) -> TritonRepository:
-        return cls(context.port(Port.TRITON_HTTP), timeout_s)
+    def of(cls, context: Context, timeout_s: float = 5.0, server: str = "") -> TritonRepository:
+        return cls(context.port(Port.TRITON_HTTP), timeout_s, server)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """To the server that is meant: which of two gets a connection is the kernel's choice, so it is made again."""
+        for _ in range(_TRIES):
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._timeout_s)
+            if not self._server:
+                return connection
+            connection.request("GET", "/v2")
+            if msgspec.json.decode(connection.getresponse().read(), type=_Metadata).name == self._server:
+                return connection
+            connection.close()
+        raise ConnectionRefusedError(f"none of {_TRIES} connections reached {self._server}")
 
     def _call(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
         """The response's body. Raises TritonUnavailableError, or TritonModelError with Triton's own words."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._timeout_s)
+        connection = None
         try:
+            connection = self._connection()
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             answer = response.read()
@@ -61,7 +82,8 @@ class TritonRepository:
                 hint="appliance logs triton",
             ) from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
         if response.status != 200:
             raise TritonModelError(
                 "triton.refused",

@@ -21,6 +21,7 @@ from appliance.clients.triton_repository import TritonModelError, TritonReposito
 from appliance.errors import ApplianceError, NotReadyError
 from appliance.golden import Golden
 from appliance.parts.base import BasePart, Context, Process
+from appliance.parts.triton_server import changing
 
 _INTERVAL_S = 1.0
 _FAILURES_BEFORE_MENDING = 2
@@ -98,7 +99,8 @@ class Watch:
         """Touch the model's file, so that loading starts a new backend process, and load it."""
         os.utime(self._repository / rows.model / rows.version / "model.onnx")
         try:
-            self._loader.load(rows.model)
+            with changing(self._repository):
+                self._loader.load(rows.model)
         except ApplianceError as error:
             _log("mend_failed", model=rows.model, error=error.message)
             return
