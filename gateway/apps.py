@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from appliance import audit
 from appliance.errors import UsageError
 from appliance.parts.base import Context
 from gateway import database
@@ -79,7 +80,7 @@ def create(context: Context, name: str, services: list[str] | None, expires_days
                 app.expires_at,
             ),
         )
-        database.record_act(connection, tenant, getpass.getuser(), "app.create", app.id)
+        audit.record(connection, tenant, getpass.getuser(), "app.create", app.id)
     return app, token
 
 
@@ -115,7 +116,7 @@ def revoke(context: Context, app_id: str) -> None:
         )
         if done.rowcount == 0:
             raise UsageError("app.unknown", f"there is no app {app_id!r}", hint="appliance app list")
-        database.record_act(connection, tenant, getpass.getuser(), "app.revoke", app_id)
+        audit.record(connection, tenant, getpass.getuser(), "app.revoke", app_id)
 
 
 class Apps:

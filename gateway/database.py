@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from appliance import audit
 from appliance.clients import postgres
 from appliance.parts.base import Context
 from gateway.errors import PartDownError
@@ -33,13 +34,6 @@ create table if not exists gateway.console_users (
   changed_at timestamptz not null default now(),
   primary key (tenant, name)
 );
-create table if not exists gateway.acts (
-  at timestamptz not null default now(),
-  tenant text not null,
-  who text not null,
-  act text not null,
-  subject text not null
-);
 """
 
 
@@ -59,10 +53,4 @@ def create_tables(context: Context) -> None:
     """Create what is not there yet."""
     with connect(context) as connection:
         connection.execute(_TABLES)
-
-
-def record_act(connection: psycopg.Connection[Any], tenant: str, who: str, act: str, subject: str) -> None:
-    """Write an administrative act down, in the transaction that does it."""
-    connection.execute(
-        "insert into gateway.acts (tenant, who, act, subject) values (%s, %s, %s, %s)", (tenant, who, act, subject)
-    )
+        connection.execute(audit.TABLE)

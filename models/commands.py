@@ -18,6 +18,7 @@ from models.jobs import commands as jobs
 from models.jobs.queue import Job
 from models.pipeline import Wish
 from models.registry import ModelVersion, Registry
+from models.switching import Actor, Switchboard
 from stream_jobs import plan as plans
 
 
@@ -47,11 +48,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     promote.add_argument("model", metavar="MODEL")
     promote.add_argument("version", type=int, metavar="VERSION")
     promote.add_argument("--force", action="store_true", help="also one that the gate refused")
+    _why(promote)
     _answer(promote, _promote)
     rollback = verbs.add_parser("rollback", help="serve the champion before the present one")
     rollback.add_argument("model", metavar="MODEL")
+    _why(rollback)
     _answer(rollback, _rollback)
     jobs.register(verbs)
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--why", default="", metavar="TEXT", help="reason, for the record of acts")
 
 
 def _answer(parser: argparse.ArgumentParser, run: object) -> None:
@@ -167,12 +174,15 @@ def _show_record(registry: Registry, record: ModelVersion) -> None:
 
 def _promote(arguments: argparse.Namespace) -> int:
     context = contexts.current()
-    return _serving(context, pipeline.promote(context, arguments.model, arguments.version, arguments.force), arguments)
+    actor = Actor.by_command(context, arguments.why)
+    record = Switchboard(context).promote(arguments.model, arguments.version, actor, force=arguments.force)
+    return _serving(context, record, arguments)
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
     context = contexts.current()
-    return _serving(context, pipeline.rollback(context, arguments.model), arguments)
+    record = Switchboard(context).rollback(arguments.model, Actor.by_command(context, arguments.why))
+    return _serving(context, record, arguments)
 
 
 def _serving(context: Context, record: ModelVersion, arguments: argparse.Namespace) -> int:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,19 +18,15 @@ from appliance.golden import Golden
 from appliance.golden import write as write_golden
 from appliance.parts.base import Context
 from models import evaluation, events, frame, gate, process, recipe, split, thresholds
-from models.errors import GateError, RegistryError
 from models.evaluation import Evaluation
 from models.process import Progress, Result
 from models.recipe import Recipe
-from models.registry import Champion, ModelVersion, Registry, Thresholds
+from models.registry import ModelVersion, Registry, Thresholds
 from models.serving import Serving
 from models.split import TAIL, TEST
+from models.switching import Actor, Switchboard
 from stream_jobs.compiler.definition import inputs_hash
 from stream_jobs.plan import Plan, Service
-
-_BUSY_S = 60.0
-_LOOK_S = 0.1
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -46,29 +39,6 @@ class Wish:
     seed: int = 7
     device: str = "auto"
     promote: bool = True
-
-
-@contextmanager
-def alone(context: Context) -> Iterator[None]:
-    """One change of what is served at a time; waits for one that is at it. Raises RegistryError after a minute.
-
-    Versions are made by the queue's jobs, of which only one runs at a time: a training keeps nobody from serving
-    another version meanwhile.
-    """
-    until = time.monotonic() + _BUSY_S
-    with (context.data("models") / ".lock").open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise RegistryError(
-                        "model.busy", f"another promotion has been running for {_BUSY_S:.0f} s",
-                        hint="appliance logs triton",
-                    ) from error  # fmt: skip
-                time.sleep(_LOOK_S)
-        yield
 
 
 def read_recipe(scenario: str) -> Recipe:
@@ -84,8 +54,7 @@ def train(
     Raises TrainingSetError, TrainingError, GateError (torch and ONNX differ), DeploymentError or
     TritonUnavailableError. A version that the gate refuses is returned with ``refused`` set and stays a candidate.
     """
-    serving = Serving.of(context)
-    serving.check_live()
+    Serving.of(context).check_live()
     how = _recipe(plan, wish)
     registry = Registry.of(context)
     registry.remove_unfinished(service.model)
@@ -104,8 +73,7 @@ def train(
     if record.refused:
         progress(f"not promoted: {record.refused}")
     elif wish.promote:
-        with alone(context):
-            _promote(registry, serving, record)
+        Switchboard(context).promote(record.model, version, Actor.by_command(context, "trained"))
         progress(f"version {version} of {service.model} is served as champion")
     return record
 
@@ -241,51 +209,6 @@ def _thresholds(folder: Path, how: Recipe, service: Service, result: Result) -> 
         np.asarray(result.tail_scores), labels, how.periods.tail_days,
         service.policy.daily_review_capacity, how.policy.decline_precision,
     )  # fmt: skip
-
-
-def promote(context: Context, model: str, version: int, force: bool) -> ModelVersion:
-    """Make a version the champion. Raises GateError when the gate refused it, unless ``force``."""
-    with alone(context):
-        registry = Registry.of(context)
-        record = registry.get(model, version)
-        if record.refused and not force:
-            raise GateError(
-                "gate.refused", f"version {version} of {model} was not promoted: {record.refused}",
-                hint="add --force to serve it all the same",
-            )  # fmt: skip
-        _promote(registry, Serving.of(context), record)
-        return record
-
-
-def rollback(context: Context, model: str) -> ModelVersion:
-    """Serve the champion before the present one. Raises RegistryError when there was none."""
-    with alone(context):
-        registry = Registry.of(context)
-        champion = registry.champion(model)
-        if champion is None or len(champion.history) < 2:
-            raise RegistryError(
-                "model.no_earlier", f"there is no earlier champion of {model!r}", hint=f"appliance model list {model}"
-            )
-        earlier = Champion(champion.history[:-1], (*champion.withdrawn, champion.version))
-        record = registry.get(model, earlier.version)
-        _serve(registry, Serving.of(context), record, keep=(champion.version,))
-        registry.set_champion(model, earlier)
-        return record
-
-
-def _promote(registry: Registry, serving: Serving, record: ModelVersion) -> None:
-    champion = registry.champion(record.model)
-    history, withdrawn = (champion.history, champion.withdrawn) if champion else ((), ())
-    _serve(registry, serving, record, keep=history[-1:])
-    if not history or history[-1] != record.version:
-        left = tuple(version for version in withdrawn if version != record.version)
-        registry.set_champion(record.model, Champion((*history, record.version), left))
-
-
-def _serve(registry: Registry, serving: Serving, record: ModelVersion, keep: tuple[int, ...]) -> None:
-    folder = registry.path(record.model, record.version)
-    golden = msgspec.json.decode((folder / "golden.json").read_bytes(), type=Golden)
-    serving.serve(golden, folder / "model.onnx", keep)
 
 
 def periods(record: ModelVersion) -> dict[str, str]:

@@ -137,6 +137,21 @@ class Serving:
                 shutil.rmtree(path)
         return worst
 
+    def withdraw(self, name: str) -> None:
+        """Take a model out of Triton, if it is there."""
+        with changing(self._repository):
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        """Unload a model, if Triton knows it, and remove its folder."""
+        folder = self._repository / name
+        if not folder.exists():
+            return
+        try:
+            self._triton.unload(name)
+        finally:
+            shutil.rmtree(folder)
+
     def _put_version(self, folder: Path, version: str, onnx: Path) -> None:
         """The version's folder, complete from the moment it is there."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,16 +179,6 @@ class Serving:
         except ApplianceError as error:
             return f"serving version {rows.version} again failed too: {error.message}"
         return f"version {rows.version} is served again"
-
-    def _remove(self, name: str) -> None:
-        """Unload a model, if Triton knows it, and remove its folder."""
-        folder = self._repository / name
-        if not folder.exists():
-            return
-        try:
-            self._triton.unload(name)
-        finally:
-            shutil.rmtree(folder)
 
 
 def _read(path: Path) -> bytes | None:

@@ -8,6 +8,7 @@ import hmac
 import os
 import secrets
 
+from appliance import audit
 from appliance.parts.base import Context
 from gateway import database
 
@@ -29,7 +30,7 @@ def _store(context: Context, password: str, act: str) -> None:
             " password_scrypt = excluded.password_scrypt, changed_at = now()",
             (tenant, ADMIN, salt, _scrypt(password, salt)),
         )
-        database.record_act(connection, tenant, getpass.getuser(), act, ADMIN)
+        audit.record(connection, tenant, getpass.getuser(), act, ADMIN)
 
 
 def ensure(context: Context) -> None:

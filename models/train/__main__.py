@@ -1,7 +1,7 @@
 """``python -m models.train SPEC.json``: trains, exports, compares, and writes the results into the spec's folder.
 
-Files: ``model.onnx``, ``scores.parquet`` (``score`` of every row of the frame, in its order, by onnxruntime),
-``result.json``. Progress: one JSON line an event on standard output.
+Files: ``model.onnx``, ``weights.npz``, ``scores.parquet`` (``score`` of every row of the frame, in its order, by
+onnxruntime), ``result.json``. Progress: one JSON line an event on standard output.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 
-from models.train import export, fit, spec
+from models.train import export, fit, spec, update, weights
 
 
 def _progress(event: str, **values: object) -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     fit.deterministic(told.threads)
     data = spec.arrays(told)
     _progress("read", rows=len(data.y), inputs=len(told.inputs))
-    fitted = fit.fit(told, data, _progress)
+    fitted = update.update(told, told.update, data, _progress) if told.update else fit.fit(told, data, _progress)
     trained = time.monotonic()
     path = told.folder / "model.onnx"
     export.export(fitted.scorer, len(told.inputs), path)
@@ -54,6 +54,7 @@ def main() -> None:
     by_torch = export.torch_scores(fitted.scorer, data.x)
     difference = float(np.abs(onnx.astype(np.float64) - by_torch).max())
     _progress("exported", bytes=path.stat().st_size, torch_onnx_difference=difference)
+    weights.write(fitted.scorer, told.folder)
     golden = _golden(data, told.golden_rows)
     parquet.write_table(pa.table({"score": onnx}), told.folder / "scores.parquet")
     result = {
