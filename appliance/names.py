@@ -43,6 +43,13 @@ class Names:
     def predictions(self, service: str) -> str:
         return f"{self.tenant}.predictions.{service}"
 
+    def feedback(self, service: str) -> str:
+        return f"{self.tenant}.feedback.{service}"
+
+    def shadow(self, service: str) -> str:
+        """Topic of the scores of versions that decide nothing."""
+        return f"{self.tenant}.shadow.{service}"
+
     def alerts(self) -> str:
         return f"{self.tenant}.alerts"
 
@@ -108,6 +115,12 @@ class Names:
 
     def lake_ledger(self, service: str) -> str:
         return f"{self.tenant}/ledger/{service}"
+
+    def lake_feedback(self, service: str) -> str:
+        return f"{self.tenant}/feedback/{service}"
+
+    def lake_shadow(self, service: str) -> str:
+        return f"{self.tenant}/shadow/{service}"
 
     def alert_index(self, service: str) -> str:
         """OpenSearch alias of a service's alerts; the indexes behind it add ``-YYYY.MM``."""

@@ -5,7 +5,7 @@ Times are int64 microseconds since 1970-01-01 UTC. Positions are 32 hex digits (
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -134,6 +134,46 @@ class Alert(msgspec.Struct, frozen=True):
 
     alert_id: str
     prediction: Prediction
+
+
+class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody says of one event. The same feedback_id again says nothing new.
+
+    event_key or prediction_id names the event. label: 1 the thing that is looked for, 0 not, null takes back what the
+    same kind of source said before. known_at: since when it is known, µs UTC. way: console (a person), http (an app),
+    kafka; which one counts more: ``models.feedback.settle``. said_by: the person or app.
+    """
+
+    feedback_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    service: str
+    label: Literal[0, 1] | None
+    known_at: Annotated[int, msgspec.Meta(ge=0)]
+    event_key: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    prediction_id: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    way: Literal["console", "http", "kafka"] = "kafka"
+    said_by: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    note: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+    def __post_init__(self) -> None:
+        if not self.event_key and not self.prediction_id:
+            raise ValueError("it names neither an event_key nor a prediction_id")
+
+
+class ShadowScore(msgspec.Struct, frozen=True):
+    """What a version in shadow says of a prediction's very features. served_*: what was answered. Times are µs UTC."""
+
+    prediction_id: str
+    service: str
+    event_key: str
+    way: Way
+    as_of: int
+    model: str
+    version: str
+    score: float
+    served_version: str
+    served_score: float
+    predicted_at: int
+    scored_at: int
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

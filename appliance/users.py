@@ -5,5 +5,8 @@ from __future__ import annotations
 ADMINISTRATOR = "appliance"
 """May do everything; used by the ``appliance`` command itself."""
 
-OURS = ("flink", "marker", "mender", "writer-redis", "writer-hbase", "writer-lake", "scorer", "alerter", "gateway")
+OURS = (
+    "flink", "marker", "mender", "writer-redis", "writer-hbase", "writer-lake", "scorer", "alerter", "gateway",
+    "learner",
+)  # fmt: skip
 """One for each kind of process of ours."""

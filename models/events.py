@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from appliance.parts.base import Context
 from models.errors import RecipeError, TrainingSetError
+from models.feedback import reading as feedback
 from models.recipe import Recipe
 from stream_jobs.lake import delta, reading
 from stream_jobs.plan import CapturedTable, Plan, Service
@@ -62,24 +63,8 @@ def labelled(
     """
     events, labels = tables(plan, service, recipe)
     with reading.connect(scratch, reading.Limits(_MEMORY_MIB)) as connection:
-        _answers(context, connection, labels, recipe)
+        feedback.settled(context, connection, service, labels, recipe)
         return _events(context, connection, events, service, recipe, period)
-
-
-def _answers(context: Context, connection: duckdb.DuckDBPyConnection, labels: CapturedTable, recipe: Recipe) -> None:
-    """Table ``answers``: the last row image of each label that has not been deleted."""
-    reading.changes(context, connection, labels).create_view("label_changes")
-    key, value, known = (
-        reading.quote(f"after_{name}") for name in (recipe.label.key, recipe.label.value, recipe.label.known_at)
-    )
-    after, before = (reading.quote(f"{image}_{labels.primary_key[0]}") for image in ("after", "before"))
-    connection.execute(
-        f"""CREATE TEMP TABLE answers AS
-        SELECT {key}::VARCHAR AS event_key, {value}::INTEGER AS label, epoch_us({known}) AS label_known_at FROM (
-          FROM label_changes WHERE op <> 't'
-          QUALIFY row_number() OVER (PARTITION BY coalesce({after}, {before}) ORDER BY position DESC) = 1)
-        WHERE op <> 'd'"""
-    )
 
 
 def _events(

@@ -65,6 +65,7 @@ class _Rights:
 def _rights(tenant: str) -> dict[str, _Rights]:
     cdc, edits, requests = f"{tenant}.cdc.", f"{tenant}.edits.", f"{tenant}.requests."
     predictions, feedback, alerts = f"{tenant}.predictions.", f"{tenant}.feedback.", f"{tenant}.alerts"
+    shadow = f"{tenant}.shadow."
     return {
         "connect": _Rights(owns=(cdc, f"{tenant}.connect.")),
         "flink": _Rights(reads=(cdc,), writes=(edits,)),
@@ -72,7 +73,8 @@ def _rights(tenant: str) -> dict[str, _Rights]:
         "mender": _Rights(reads=(cdc, f"{tenant}.connect.notifications."), writes=(cdc,)),
         "writer-redis": _Rights(sees=(cdc,), reads=(edits,)),
         "writer-hbase": _Rights(sees=(cdc,), reads=(edits,)),
-        "writer-lake": _Rights(reads=(cdc, predictions, feedback)),
+        "writer-lake": _Rights(reads=(cdc, predictions, feedback, shadow)),
+        "learner": _Rights(reads=(predictions,), writes=(shadow,)),
         "scorer": _Rights(reads=(cdc, requests), writes=(predictions, alerts)),
         "alerter": _Rights(reads=(alerts, predictions)),
         "gateway": _Rights(

@@ -84,6 +84,16 @@ def ledger(context: Context, connection: duckdb.DuckDBPyConnection, service: str
     return connection.sql(f"FROM {scan(path, schema.LEDGER)}")
 
 
+def flat(
+    context: Context, connection: duckdb.DuckDBPyConnection, folder: str, columns: pa.Schema
+) -> duckdb.DuckDBPyRelation:
+    """A table of feedback or of shadow scores, with no row while its folder is not there."""
+    path = context.layout.lake / folder
+    if not delta.exists(path):
+        return connection.from_arrow(columns.empty_table())
+    return connection.sql(f"FROM {scan(path, columns)}")
+
+
 def quote(name: str) -> str:
     """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -92,3 +92,47 @@ def state(table: CapturedTable) -> pa.Schema:
     """Schema of the current-state table: the row, with the position and time of the change that made it so."""
     columns = [(column.name, arrow_type(column)) for column in table.columns]
     return pa.schema([("position", pa.string()), ("known_at", TIMESTAMP), ("assumed", pa.bool_()), *columns])
+
+
+FEEDBACK_PARTITION = "known_date"
+
+FEEDBACK = pa.schema(
+    [
+        ("feedback_id", pa.string()),
+        ("service", pa.string()),
+        ("label", pa.int8()),
+        ("known_at", TIMESTAMP),
+        ("event_key", pa.string()),
+        ("prediction_id", pa.string()),
+        ("way", pa.string()),
+        ("said_by", pa.string()),
+        ("note", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        (FEEDBACK_PARTITION, pa.date32()),
+    ]
+)
+"""``Feedback``, a column a field."""
+
+SHADOW_PARTITION = "predicted_date"
+
+SHADOW = pa.schema(
+    [
+        ("prediction_id", pa.string()),
+        ("service", pa.string()),
+        ("event_key", pa.string()),
+        ("way", pa.string()),
+        ("as_of", TIMESTAMP),
+        ("model", pa.string()),
+        ("version", pa.string()),
+        ("score", pa.float64()),
+        ("served_version", pa.string()),
+        ("served_score", pa.float64()),
+        ("predicted_at", TIMESTAMP),
+        ("scored_at", TIMESTAMP),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        (SHADOW_PARTITION, pa.date32()),
+    ]
+)
+"""``ShadowScore``, a column a field. Delivery is at least once: a prediction may have several rows of one version."""

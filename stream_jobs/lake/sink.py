@@ -11,8 +11,10 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from appliance.names import Names
+from appliance.records import Feedback, ShadowScore
 from stream_jobs.lake import delta, reach, schema
 from stream_jobs.lake.decode import ChangeDecoder
+from stream_jobs.lake.flat import FlatDecoder
 from stream_jobs.lake.ledger import LedgerDecoder, without_repeats
 from stream_jobs.lake.reach import Reached
 from stream_jobs.lake.records import Broken, Decoded, Mark, Raw
@@ -127,8 +129,22 @@ def of_service(service: Service, names: Names, lake: Path) -> Sink:
     return Sink(topic, LedgerDecoder(service.name), path, schema.LEDGER, schema.LEDGER_PARTITION, without_repeats)
 
 
+def of_feedback(service: Service, names: Names, lake: Path) -> Sink:
+    """What is said of a service's events."""
+    decoder = FlatDecoder(Feedback, service.name, schema.FEEDBACK, "known_at")
+    path = lake / names.lake_feedback(service.name)
+    return Sink(names.feedback(service.name), decoder, path, schema.FEEDBACK, schema.FEEDBACK_PARTITION)
+
+
+def of_shadow(service: Service, names: Names, lake: Path) -> Sink:
+    """The scores of a service's versions in shadow."""
+    decoder = FlatDecoder(ShadowScore, service.name, schema.SHADOW, "predicted_at")
+    path = lake / names.lake_shadow(service.name)
+    return Sink(names.shadow(service.name), decoder, path, schema.SHADOW, schema.SHADOW_PARTITION)
+
+
 def of_plan(plan: Plan, names: Names, lake: Path) -> dict[str, Sink]:
     """Topic → sink, for everything the plan captures and scores."""
     sinks = [of_table(table, plan, names, lake) for table in plan.tables]
-    sinks += [of_service(service, names, lake) for service in plan.services]
+    sinks += [make(service, names, lake) for service in plan.services for make in (of_service, of_feedback, of_shadow)]
     return {sink.topic: sink for sink in sinks}
