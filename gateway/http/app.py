@@ -25,7 +25,8 @@ from gateway.apps import Apps
 from gateway.console import pages
 from gateway.console.sessions import Sessions
 from gateway.counts import Counts
-from gateway.http import alerts, docs, freshness, predict, problems, services, status
+from gateway.feedback import FeedbackDesk
+from gateway.http import alerts, docs, feedback, freshness, predict, problems, services, status
 from gateway.http.auth import Authentication
 from gateway.http.liveness import Liveness
 from gateway.http.publisher import Publisher
@@ -70,6 +71,8 @@ def build(context: Context) -> Litestar:
     producer = kafka.producer(context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": limit_ms // 2})
     publisher = Publisher(producer, names, limit_ms * 3 // 4)
     predictor = predict.Predictor(names, settings, serving, publisher, store)
+    statements = kafka.producer(context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": limit_ms * 3 // 4})
+    feedback_desk = FeedbackDesk(statements, names, limit_ms)
     desk = alerts.AlertDesk(opensearch.connect(context, USER, _SEARCH_SECONDS), names)
     watch = status.Watch(context)
     liveness = Liveness(context, USER, store)
@@ -94,6 +97,7 @@ def build(context: Context) -> Litestar:
         watch.close()
         predictor.close()
         publisher.close()
+        feedback_desk.close()
         model.close()
 
     def given(value: Any) -> Provide:
@@ -102,6 +106,7 @@ def build(context: Context) -> Litestar:
     return Litestar(
         route_handlers=[
             predict.predict,
+            feedback.give_feedback,
             services.get_services,
             services.get_features,
             alerts.get_alerts,
@@ -116,6 +121,7 @@ def build(context: Context) -> Litestar:
             "serving": given(serving),
             "predictor": given(predictor),
             "desk": given(desk),
+            "feedback_desk": given(feedback_desk),
             "watch": given(watch),
             "freshness_watch": given(freshness_watch),
             "counts": Provide(

@@ -107,6 +107,14 @@ _FORMS: dict[str, Callable[[Any, Column], Value]] = {
 }
 
 
+def time_us(value: Any, where: str) -> tuple[int, list[Fault]]:
+    """A time in one of the two forms → (µs UTC, every fault). ``where``: its path."""
+    try:
+        return int(_timestamp(value, Column(where, "timestamp_us")) or 0), []
+    except _WrongError as wrong:
+        return 0, [Fault(where, str(wrong), shown(value))]
+
+
 def key_columns(plan: Plan, service: Service) -> frozenset[str]:
     """Columns of a row that may not be null: the event's key and what names its entities."""
     join_keys = {key for name in service.views for key in plan.view(name).join_keys}
