@@ -28,6 +28,7 @@ from models.switching import Actor, Switchboard
 from stream_jobs.compiler.definition import inputs_hash
 from stream_jobs.plan import Plan, Service
 
+
 @dataclass(frozen=True)
 class Wish:
     """What a user may say of a training. Times are µs UTC, None for the latest possible; the rest as in the recipe."""
