@@ -109,6 +109,28 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_days: Positive = 400
 
 
+Share = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Drift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """interval_minutes: between two comparisons of what is served with the training set; 0 for none on a schedule.
+
+    window_hours: predictions of so many last hours, at most max_rows of them; nothing is concluded of fewer than
+    min_rows. A notice is posted when a feature's or the scores' population stability index is above psi, when so much
+    more is missing than in training (missing_share), so many values were not in training (unseen_share), or no label
+    has come for label_silence_hours of the data's own time.
+    """
+
+    interval_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
+    window_hours: Positive = 24
+    min_rows: Positive = 500
+    max_rows: Positive = 20_000
+    psi: Share = 0.25
+    missing_share: Share = 0.05
+    unseen_share: Share = 0.01
+    label_silence_hours: Positive = 336
+
+
 class Triton(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """max_resident_mib: a server that holds more, with its models, is replaced by a new one while it answers."""
 
@@ -133,6 +155,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training: Training = Training()
     parity: Parity = Parity()
     alerts: Alerts = Alerts()
+    drift: Drift = Drift()
     triton: Triton = Triton()
     console: Console = Console()
 

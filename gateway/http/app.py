@@ -26,7 +26,7 @@ from gateway.console import pages
 from gateway.console.sessions import Sessions
 from gateway.counts import Counts
 from gateway.feedback import FeedbackDesk
-from gateway.http import alerts, docs, feedback, freshness, predict, problems, services, status
+from gateway.http import alerts, docs, drift, feedback, freshness, predict, problems, services, status
 from gateway.http.auth import Authentication
 from gateway.http.liveness import Liveness
 from gateway.http.publisher import Publisher
@@ -113,6 +113,7 @@ def build(context: Context) -> Litestar:
             alerts.get_summary,
             status.get_status,
             freshness.get_freshness,
+            drift.get_drift,
             freshness.get_metrics,
             status.health,
             *pages.HANDLERS,
@@ -124,6 +125,7 @@ def build(context: Context) -> Litestar:
             "feedback_desk": given(feedback_desk),
             "watch": given(watch),
             "freshness_watch": given(freshness_watch),
+            "drift_desk": given(drift.DriftDesk(context)),
             "counts": Provide(
                 lambda: Counts.of(store, names.tenant, serving.plan, settings.alerts.retention_days),
                 sync_to_thread=False,

@@ -1,7 +1,8 @@
 """``python -m stream_jobs.parity``: compares a sample of every service's predictions on a schedule.
 
-Each comparison is `appliance parity` itself, in a process of its own with the lowest priority: its memory goes back,
-and an operator who repeats it does the same. A difference is logged as an error and posted as a notice.
+With the stores (`appliance parity`) and with the training set (`appliance drift`). Each comparison is the command
+itself, in a process of its own with the lowest priority: its memory goes back, and an operator who repeats it does the
+same. A difference is logged as an error and posted as a notice.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from stream_jobs import plan as plans
 from stream_jobs.parity import kept
 
 NAME = "parity"
+_PARITY, _DRIFT = "parity", "drift"
 _LOOK_SECONDS = 2.0
 _DAY_SECONDS = 86_400
 
@@ -36,47 +38,56 @@ class Schedule:
     def __init__(self, context: Context) -> None:
         self._context, self._settings = context, context.settings.parity
         self._log = logging.getLogger(NAME)
-        self._next = time.monotonic() + self._interval_seconds
-        self._waiting: list[str] = []
-        self._running: tuple[str, subprocess.Popen[bytes]] | None = None
-
-    @property
-    def _interval_seconds(self) -> float:
-        return self._settings.interval_minutes * 60.0
+        self._minutes = {
+            _PARITY: context.settings.parity.interval_minutes,
+            _DRIFT: context.settings.drift.interval_minutes,
+        }
+        self._next = {verb: time.monotonic() + minutes * 60.0 for verb, minutes in self._minutes.items()}
+        self._waiting: list[tuple[str, str]] = []
+        self._running: tuple[str, str, subprocess.Popen[bytes]] | None = None
 
     def tick(self) -> None:
         """Take note of a comparison that has ended, and start the next one when it is time."""
         if self._running is not None:
-            service, process = self._running
+            verb, service, process = self._running
             if process.poll() is None:
                 return
             self._running = None
-            self._ended(service, process)
-        if not self._waiting and self._settings.interval_minutes and time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._interval_seconds
-            if self._context.layout.plan_file.exists():
-                self._waiting = [service.name for service in plans.read(self._context.layout.plan_file).services]
+            self._ended(verb, service, process)
+        for verb, minutes in self._minutes.items():
+            if minutes and time.monotonic() >= self._next[verb]:
+                self._next[verb] = time.monotonic() + minutes * 60.0
+                self._waiting += [(verb, service) for service in self._services()]
         if self._waiting:
-            self._start(self._waiting.pop(0))
+            self._start(*self._waiting.pop(0))
 
-    def _start(self, service: str) -> None:
-        command = [
-            "nice", "-n", "19", sys.executable, "-m", "appliance", "parity", service, "--json",
-            "--sample", str(self._settings.sample_rows),
-        ]  # fmt: skip
+    def _services(self) -> list[str]:
+        path = self._context.layout.plan_file
+        return [service.name for service in plans.read(path).services] if path.exists() else []
+
+    def _start(self, verb: str, service: str) -> None:
+        command = ["nice", "-n", "19", sys.executable, "-m", "appliance", verb, service, "--json"]
+        command += ["--sample", str(self._settings.sample_rows)] if verb == _PARITY else []
         log = self._context.run(NAME) / "answer.json"
         with log.open("wb") as answer:
-            self._running = service, subprocess.Popen(command, stdout=answer, stderr=subprocess.DEVNULL)
+            self._running = verb, service, subprocess.Popen(command, stdout=answer, stderr=subprocess.DEVNULL)
 
-    def _ended(self, service: str, process: subprocess.Popen[bytes]) -> None:
+    def _ended(self, verb: str, service: str, process: subprocess.Popen[bytes]) -> None:
         raw = (self._context.run(NAME) / "answer.json").read_bytes()
         try:
             answer: dict[str, Any] = msgspec.json.decode(raw)
         except msgspec.DecodeError:
             answer = {"error": {"message": f"exit status {process.returncode}, answer {raw[-200:]!r}"}}
         if "error" in answer:
-            self._log.warning("no comparison", extra={"service": service, "error": answer["error"]})
-            return
+            self._log.warning("no comparison", extra={"verb": verb, "service": service, "error": answer["error"]})
+        elif verb == _PARITY:
+            self._certified(service, answer)
+        elif answer["findings"]:
+            self._log.warning("served otherwise than learned", extra={"service": service, "found": answer["findings"]})
+        else:
+            self._log.info("served as learned", extra={"service": service, "rows": answer["rows"]})
+
+    def _certified(self, service: str, answer: dict[str, Any]) -> None:
         made = answer["certificates"]
         different = {each["file"]: each["rows_different"] for each in made if each["rows_different"]}
         compared = max((each["rows_compared"] for each in made), default=0)
@@ -103,8 +114,8 @@ class Schedule:
 
     def stop(self) -> None:
         if self._running is not None:
-            self._running[1].terminate()
-            self._running[1].wait()
+            self._running[2].terminate()
+            self._running[2].wait()
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 "use strict";
-// Shows what /v1/summary, /v1/status, /v1/freshness and /v1/services say, and asks again every few seconds.
+// Shows what /v1/summary, /v1/status, /v1/freshness, /v1/drift and /v1/services say, and asks again every few seconds.
 
 const EVERY_MS = 1000;
 const number = new Intl.NumberFormat("en");
@@ -146,6 +146,30 @@ function showFreshness(views) {
     element("tbody", {}, ...rows)));
 }
 
+const DRIFT_SHOWN = 5;
+
+function oneDrift(drift) {
+  const words = Object.fromEntries((services.find((one) => one.name === drift.service) || { features: [] }).features.map((one) => [one.name, one.words]));
+  const told = drift.findings.length ? element("ul", {}, ...drift.findings.map((one) => element("li", { class: "old" }, one)))
+    : element("p", {}, drift.enough ? "Nothing is past its limit." : "Too few rows were scored to conclude anything.");
+  const most = [...drift.features].sort((a, b) => b.psi - a.psi).slice(0, DRIFT_SHOWN);
+  const share = (one) => `${(100 * one).toFixed(1)} %`;
+  const delay = drift.labels.median_hours === null ? "" : `; half of the labels come within ${Math.round(drift.labels.median_hours)} hours`;
+  return element("div", {}, told,
+    element("table", { class: "fresh-table" },
+      element("thead", {}, element("tr", {}, ...["Feature", "shift (PSI)", "missing", "never seen"].map((word) => element("th", { scope: "col" }, word)))),
+      element("tbody", {}, ...most.map((one) => element("tr", {}, element("th", { scope: "row" }, words[one.feature] || one.feature),
+        ...[one.psi.toFixed(3), share(one.missing_share), share(one.unseen_share)].map((cell) => element("td", {}, cell)))))),
+    element("p", { class: "quiet" }, `${number.format(drift.rows)} rows scored by ${drift.model} version ${drift.model_version}, compared ${time(new Date(drift.measured_at / 1000).toISOString())}${delay}`));
+}
+
+function showDrift(drifts) {
+  const key = drifts.map((one) => one.service + one.measured_at).join();
+  if (byId("drift").dataset.key === key) return;
+  byId("drift").dataset.key = key;
+  byId("drift").replaceChildren(...(drifts.length ? drifts.map(oneDrift) : [element("p", { class: "quiet" }, "Not compared yet: once an hour, and by appliance drift SERVICE.")]));
+}
+
 function showAlerts(alerts) {
   const place = byId("alerts");
   const key = alerts.map((alert) => alert.alert_id + alert.prediction_id).join();
@@ -167,6 +191,7 @@ async function refresh() {
     showDays(summary.days);
     showAlerts(summary.latest);
     showFreshness((await ask("/v1/freshness")).views);
+    showDrift(await ask("/v1/drift"));
     byId("trouble").hidden = true;
     text("updated", `Last looked at ${new Date().toLocaleTimeString()}`);
     document.body.dataset.loaded = "yes";
