@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -110,7 +110,7 @@ def prometheus(found: Sequence[Drift]) -> str:
             for one in found
             for each in one.features
         ]
-    singles = {
+    singles: dict[str, tuple[str, Callable[[Drift], float | None]]] = {
         "score_psi": ("Population stability index of the scores.", lambda one: one.score_psi),
         "rows": ("Predictions compared.", lambda one: one.rows),
         "findings": ("What is past its limit.", lambda one: len(one.findings)),
