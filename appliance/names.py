@@ -122,6 +122,14 @@ class Names:
     def lake_shadow(self, service: str) -> str:
         return f"{self.tenant}/shadow/{service}"
 
+    def lake_scores(self, batch: str) -> str:
+        """Lake folder of the results of a batch."""
+        return f"{self.tenant}/scores/{batch}"
+
+    def lake_rejects(self, batch: str) -> str:
+        """Lake folder of the rows of a batch that could not be scored."""
+        return f"{self.tenant}/rejects/{batch}"
+
     def alert_index(self, service: str) -> str:
         """OpenSearch alias of a service's alerts; the indexes behind it add ``-YYYY.MM``."""
         return f"{self.tenant}-alerts-{service}"

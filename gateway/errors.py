@@ -121,3 +121,7 @@ class RequestTimeoutError(GatewayError):
     """The answer was not there in time."""
 
     status = 504
+
+
+class BatchError(GatewayError):
+    """A batch cannot be scored as asked, or not now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,9 @@ from zoneinfo import ZoneInfo
 
 from appliance.records import Decision
 from stream_jobs.plan import Policy
+
+Explain = Callable[..., tuple[str, str]]
+"""A policy's function: (row, feature → value, score) → kind of alert, a short text."""
 
 REMEMBERED_SECONDS = 14 * 24 * 3600
 """How long a granted or refused review is remembered for later ways and retries of the same event."""
@@ -81,6 +84,21 @@ def decide(
     answers = capacity.claim([event_keys[i] for i in reviewable], policy.daily_review_capacity, now_us)
     granted = dict(zip(reviewable, answers, strict=True))
     return [decided(policy, score, granted.get(i)) for i, score in enumerate(scores)]
+
+
+def uncounted(policy: Policy, scores: Sequence[float]) -> list[Decided]:
+    """A decision for each score that takes no place of the day's reviews: for rows that nobody waits for."""
+    return [decided(policy, score, True if policy.review <= score < policy.decline else None) for score in scores]
+
+
+def explained(
+    policy: Policy, explain: Explain, row: Mapping[str, Any], features: Mapping[str, Any], score: float
+) -> tuple[str, str]:
+    """The kind of alert and a short text; a row that the policy cannot explain is scored all the same."""
+    try:
+        return explain(row, features, score)
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+        return "unexplained", f"{policy.explain} failed: {type(error).__name__}: {error}"
 
 
 def decided(policy: Policy, score: float, granted: bool | None) -> Decided:

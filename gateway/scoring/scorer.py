@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -63,7 +63,7 @@ class Scorer:
         self._clock = Clock(store, context.names.redis_clock())
         zone = ZoneInfo(plan.time_zone)
         self._capacity = policy.ReviewCapacity(store, self._tenant, service, zone)
-        self._explain: Callable[..., tuple[str, str]] = load(self.service.policy.explain)
+        self._explain: policy.Explain = load(self.service.policy.explain)
 
     def now_us(self) -> int:
         """The appliance clock. Raises PartDownError when Redis does not answer."""
@@ -134,7 +134,8 @@ class Scorer:
         service = self.service
         kind, text = "", ""
         if decided.decision != "approve":
-            kind, text = self._explained(row, vector, score)
+            values = {name: feature.value for name, feature in vector.features.items()}
+            kind, text = policy.explained(service.policy, self._explain, row.row, values, score)
         return Prediction(
             prediction_id=identity.prediction_id(
                 self._tenant, service.name, row.way, row.event_key, row.position or row.request_id, row.first_attempt
@@ -163,13 +164,6 @@ class Scorer:
             scored_at=wall_us(),
             spent_us=spent_us,
         )
-
-    def _explained(self, row: Candidate, vector: Vector, score: float) -> tuple[str, str]:
-        """The kind of alert and a short text; a row that the policy cannot explain is scored all the same."""
-        try:
-            return self._explain(row.row, {name: f.value for name, f in vector.features.items()}, score)
-        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
-            return "unexplained", f"{self.service.policy.explain} failed: {type(error).__name__}: {error}"
 
 
 def alert_of(prediction: Prediction) -> Alert | None:

@@ -1,0 +1,1 @@
+"""Scoring a whole table or file at low priority: ``appliance score``."""
