@@ -6,7 +6,7 @@ ADMINISTRATOR = "appliance"
 """May do everything; used by the ``appliance`` command itself."""
 
 OURS = (
-    "flink", "marker", "mender", "writer-redis", "writer-hbase", "writer-lake", "scorer", "alerter", "gateway",
-    "learner",
+    "flink", "marker", "mender", "writer-redis", "writer-hbase", "writer-lake", "writeback", "scorer", "alerter",
+    "gateway", "learner",
 )  # fmt: skip
 """One for each kind of process of ours."""

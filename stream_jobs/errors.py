@@ -57,6 +57,10 @@ class SourceError(ApplianceError):
     """A business database cannot be captured as it is; the hint says what its administrator must do."""
 
 
+class WritebackError(ApplianceError):
+    """Predictions cannot be written into a business database's table; the hint says what its administrator must do."""
+
+
 class RebuildError(ApplianceError):
     """A store cannot be filled again from the lake; the hint says what is in the way."""
 

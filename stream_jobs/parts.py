@@ -54,6 +54,14 @@ class Parity(OurProcess):
     needs = ("redis",)
 
 
+class Writeback(OurProcess):
+    """Predictions to the tables of business databases."""
+
+    name = "writeback"
+    module = "stream_jobs.writeback"
+    needs = ("kafka", "redis")
+
+
 class LakeWriter(OurProcess):
     """CDC topics to the lake's change and state tables, predictions to the ledger."""
 

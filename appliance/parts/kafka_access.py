@@ -75,6 +75,7 @@ def _rights(tenant: str) -> dict[str, _Rights]:
         "writer-hbase": _Rights(sees=(cdc,), reads=(edits,)),
         "writer-lake": _Rights(reads=(cdc, predictions, feedback, shadow)),
         "learner": _Rights(reads=(predictions,), writes=(shadow,)),
+        "writeback": _Rights(reads=(predictions,)),
         "scorer": _Rights(reads=(cdc, requests), writes=(predictions, alerts)),
         "alerter": _Rights(reads=(alerts, predictions)),
         "gateway": _Rights(

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from appliance.clock import Clock, wall_us
 from appliance.errors import UsageError
 from appliance.parts.base import Context
 from gateway.batch import features, intake, job, pace, results
+from gateway.batch.deliver import delivery
 from gateway.batch.job import Asked, Job, Summary
 from gateway.batch.rows import Row
 from gateway.batch.run import Progress, Tools, run
@@ -31,6 +33,7 @@ from stream_jobs import plan as plans
 from stream_jobs.feature_store import feature_store
 from stream_jobs.lake import state_at
 from stream_jobs.plan import Plan, Service
+from stream_jobs.writeback import record
 
 CHUNK_ROWS = 50_000
 """Rows held in memory at a time, and in one commit."""
@@ -56,6 +59,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--where", default="", metavar="SQL", help="only rows that satisfy this condition, in DuckDB's SQL"
     )
     verb.add_argument("--time-zone", default="", metavar="ZONE", help="of a file's times that name none")
+    verb.add_argument(
+        "--write-back", action="store_true", help="also into the table of `appliance writeback add SERVICE`"
+    )
     verb.add_argument("--json", action="store_true", help="answer as JSON")
     verb.set_defaults(run=_score)
 
@@ -65,6 +71,8 @@ def _score(arguments: argparse.Namespace) -> int:
     context = contexts.current()
     plan = plans.read(context.layout.plan_file)
     service = plan.service(arguments.service)
+    if arguments.write_back:
+        record.registered(context, service.name)
     asked = _asked(plan, service, arguments)
     place = job.folder(context, arguments.name)
     with job.held(place):
@@ -96,7 +104,9 @@ def _asked(plan: Plan, service: Service, arguments: argparse.Namespace) -> Asked
             ) from error
     else:
         source = intake.table(plan, service, source).table
-    return Asked(service.name, source, content, arguments.as_of, arguments.where, arguments.time_zone)
+    return Asked(
+        service.name, source, content, arguments.as_of, arguments.where, arguments.time_zone, arguments.write_back
+    )
 
 
 def _begin(context: Context, plan: Plan, service: Service, name: str, asked: Asked) -> Job:
@@ -147,9 +157,10 @@ def _run(
                 f"{progress.done:,} of {progress.rows:,} rows, {progress.rejected:,} rejected, {rate:,.0f} rows/s",
             )
 
-        tools = Tools(historical, infer, load(service.policy.explain), pace.Pace())
-        place = job.folder(context, what.name)
-        return run(context.installation.tenant, plan, service, place, what, tables, tools, tell)
+        with delivery(context, service) if what.asked.write_back else nullcontext() as deliver:
+            tools = Tools(historical, infer, load(service.policy.explain), pace.Pace(), deliver)
+            place = job.folder(context, what.name)
+            return run(context.installation.tenant, plan, service, place, what, tables, tools, tell)
 
 
 def _tell(arguments: argparse.Namespace, text: str) -> None:

@@ -24,6 +24,7 @@ class Asked(msgspec.Struct, frozen=True):
 
     source: ``schema.table`` or the path of a Parquet file. content: SHA-256 of the file, "" for a table. as_of: latest,
     a time or a position. where: an SQL condition, "" for none. time_zone: of the file's times that have none, or "".
+    write_back: whether the results go into the business database too.
     """
 
     service: str
@@ -32,6 +33,7 @@ class Asked(msgspec.Struct, frozen=True):
     as_of: str
     where: str
     time_zone: str
+    write_back: bool = False
 
 
 class Summary(msgspec.Struct, frozen=True):

@@ -41,6 +41,7 @@ WORDS = {
     "writer-redis": "writing of live features",
     "writer-hbase": "writing of the history of features",
     "writer-lake": "the archive of changes and predictions",
+    "writeback": "writing of predictions to the business database",
     "parity": "the proof that features served are those of training",
     "keeper": "supervision of all parts",
     "scorer": "scoring of committed rows",

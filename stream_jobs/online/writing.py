@@ -36,13 +36,22 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
+def plan_changed(context: Context) -> object:
+    """Another value whenever the plan has been written."""
+    return context.layout.plan_file.stat().st_mtime_ns
+
+
 class Writer:
-    """Runs sessions of one kind until SIGTERM or SIGINT: one after the other, a new one when the plan has changed."""
+    """Runs sessions of one kind until SIGTERM or SIGINT: one after the other, a new one when ``changed`` differs."""
 
     def __init__(
-        self, name: str, session: Callable[[Context, Plan], Session], failures: tuple[type[Exception], ...] = ()
+        self,
+        name: str,
+        session: Callable[[Context, Plan], Session],
+        failures: tuple[type[Exception], ...] = (),
+        changed: Callable[[Context], object] = plan_changed,
     ) -> None:
-        self._name, self._session = name, session
+        self._name, self._session, self._changed = name, session, changed
         self._failures: tuple[type[Exception], ...] = (RedisError, KafkaException, *failures)
         self._context = current()
         self._log = logs.setup(name)
@@ -68,9 +77,9 @@ class Writer:
         self._log.info("stopped")
 
     def _serve(self) -> None:
-        """One session: until the plan changes, a topic that was missing may have come, or it is time to stop."""
-        path = self._context.layout.plan_file
-        plan, changed = plans.read(path), path.stat().st_mtime_ns
+        """One session: until something has changed, a topic that was missing may have come, or it is time to stop."""
+        changed = self._changed(self._context)
+        plan = plans.read(self._context.layout.plan_file)
         session = self._session(self._context, plan)
         try:
             whole, looked_at = session.whole(), time.monotonic()
@@ -81,7 +90,7 @@ class Writer:
                 self._touch()
                 if time.monotonic() - looked_at >= _LOOK_SECONDS:
                     looked_at = time.monotonic()
-                    if not whole or path.stat().st_mtime_ns != changed:
+                    if not whole or self._changed(self._context) != changed:
                         return
         finally:
             session.close()

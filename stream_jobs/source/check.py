@@ -23,6 +23,15 @@ def point(what: str, found: Any, good: Callable[[Any], bool], todo: str) -> Chec
     return Check(what, ok, str(found), "" if ok else todo)
 
 
+def shown(checks: Sequence[Check]) -> str:
+    """For a person: a line a check, and below a failed one what to do."""
+    return "\n".join(
+        f"  {'ok    ' if each.ok else 'FAILED'}  {each.point}: {each.found}"
+        + (f"\n            {each.todo}" * bool(each.todo))
+        for each in checks
+    )
+
+
 def primary_key(table: str, columns: Sequence[str]) -> Check:
     """Whether a table has one, and what to do where it has none."""
     return point(

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from appliance import context as contexts
-from appliance.errors import UsageError
-from appliance.parts.base import Context
 from stream_jobs.errors import SourceError
 from stream_jobs.mending import mends, resnapshot
-from stream_jobs.source import administrator, connector, database, record, service
-from stream_jobs.source.record import Source
+from stream_jobs.source import administrator, connector, database, password, record, service
+from stream_jobs.source.check import shown
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,11 +33,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     place.add_argument("--sample", action="store_true", help="the sample business database")
     adding.add_argument("--tables", metavar="A,B", help="schema.table, …; otherwise those of the applied features")
     adding.add_argument("--print-sql", action="store_true", help="only print what the administrator must run")
-    password = adding.add_mutually_exclusive_group()
-    password.add_argument(
-        "--password-file", type=Path, metavar="FILE", help="the role's password; otherwise one is made"
-    )
-    password.add_argument("--ask-password", action="store_true", help="ask for the role's password")
+    password.arguments(adding)
     _json(adding, _add)
 
     removing = verbs.add_parser("remove", help="stop capturing, and take back what was touched")
@@ -86,28 +78,13 @@ def _print(arguments: argparse.Namespace, answer: Any, text: str) -> None:
     sys.stdout.write((json.dumps(answer, default=str) if arguments.json else text) + "\n")
 
 
-def _password(context: Context, arguments: argparse.Namespace, source: Source) -> None:
-    """Keep the password that the administrator chose. Raises UsageError when it is empty or not ASCII."""
-    if arguments.password_file is not None:
-        try:
-            given = arguments.password_file.read_text().strip("\r\n")
-        except OSError as error:
-            raise UsageError("source.password", f"{arguments.password_file}: {error.strerror}") from error
-    elif arguments.ask_password:
-        given = getpass.getpass(f"password of role {source.address.user}: ")
-    else:
-        return
-    if not given or not given.isascii():
-        raise UsageError("source.password", "the password is empty or has characters beyond ASCII")
-    context.secrets.put(source.secret, given)
-
-
 def _add(arguments: argparse.Namespace) -> int:
     context = contexts.current()
     address = administrator.sample_address(context) if arguments.sample else record.parse_address(arguments.url)
     tables = [table.strip() for table in arguments.tables.split(",") if table.strip()] if arguments.tables else None
     source = service.describe(context, arguments.name, address, tables, sample=arguments.sample)
-    _password(context, arguments, source)
+    if (given := password.given(arguments, source.address.user)) is not None:
+        context.secrets.put(source.secret, given)
     if arguments.print_sql:
         script = service.administrators_script(context, source)
         _print(arguments, {"sql": script}, script.rstrip("\n"))
@@ -131,11 +108,7 @@ def _answer(report: service.Report) -> dict[str, Any]:
 
 
 def _shown(report: service.Report) -> str:
-    lines = [
-        f"  {'ok    ' if each.ok else 'FAILED'}  {each.point}: {each.found}"
-        + (f"\n            {each.todo}" * bool(each.todo))
-        for each in report.checks
-    ]
+    lines = [shown(report.checks)]
     if report.growth:
         lines.append("expected growth of the database's log (reasoned, not measured):")
         lines += [f"  {each.bytes_per_day / 1e6:10.2f} MB a day  {each.what}" for each in report.growth]

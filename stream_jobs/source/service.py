@@ -15,6 +15,7 @@ from stream_jobs.mending import mends
 from stream_jobs.source import administrator, connector, database, postgres_checks, record, snapshot, unusable, wal
 from stream_jobs.source.check import Check
 from stream_jobs.source.record import Address, Source, Table
+from stream_jobs.writeback import record as targets
 
 MENDING = "log of changes"
 """The point that fails while ``mender`` works on it."""
@@ -77,6 +78,7 @@ def add(context: Context, source: Source, tell: Callable[[str], None]) -> Report
             "source.other", f"source {source.name!r} is {known.address} already",
             hint=f"appliance source remove {source.name}, or choose another name",
         )  # fmt: skip
+    _refuse_written_back(context, source)
     if known and {table.name for table in known.tables} != {table.name for table in source.tables}:
         raise SourceError(
             "source.other_tables",
@@ -103,6 +105,18 @@ def add(context: Context, source: Source, tell: Callable[[str], None]) -> Report
     connector.start(context, source)
     report.records = snapshot.wait(context, source, lambda count: tell(f"{max(count, 0)} records captured"))
     return report
+
+
+def _refuse_written_back(context: Context, source: Source) -> None:
+    """Raises SourceError when predictions are written into one of the tables: each would come in again."""
+    there = (source.address.host, source.address.port, source.address.database)
+    for target in targets.everyone(context):
+        here = (target.address.host, target.address.port, target.address.database)
+        if here == there and target.table in {table.name for table in source.tables}:
+            raise SourceError(
+                "source.written_back", f"predictions of {target.service} are written to {target.table}",
+                hint=f"leave it out, or: appliance writeback remove {target.service}",
+            )  # fmt: skip
 
 
 def _with_identities(context: Context, source: Source) -> Source:

@@ -1,0 +1,1 @@
+"""Predictions written into a table of the business database (ADR 0028)."""
