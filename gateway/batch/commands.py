@@ -35,8 +35,7 @@ from stream_jobs.lake import state_at
 from stream_jobs.plan import Plan, Service
 from stream_jobs.writeback import record
 
-CHUNK_ROWS = 50_000
-"""Rows held in memory at a time, and in one commit."""
+_CHUNK_ROWS = 50_000
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,6 +59,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     verb.add_argument("--time-zone", default="", metavar="ZONE", help="of a file's times that name none")
     verb.add_argument(
+        "--chunk-rows", type=int, default=_CHUNK_ROWS, metavar="N",
+        help=f"rows held in memory at a time, and in one commit ({_CHUNK_ROWS:,})",
+    )  # fmt: skip
+    verb.add_argument(
         "--write-back", action="store_true", help="also into the table of `appliance writeback add SERVICE`"
     )
     verb.add_argument("--json", action="store_true", help="answer as JSON")
@@ -71,6 +74,8 @@ def _score(arguments: argparse.Namespace) -> int:
     context = contexts.current()
     plan = plans.read(context.layout.plan_file)
     service = plan.service(arguments.service)
+    if arguments.chunk_rows < 1:
+        raise UsageError("batch.chunk_rows", f"--chunk-rows {arguments.chunk_rows}: expected 1 or more")
     if arguments.write_back:
         record.registered(context, service.name)
     asked = _asked(plan, service, arguments)
@@ -79,7 +84,7 @@ def _score(arguments: argparse.Namespace) -> int:
         what = job.read(place)
         if what is None:
             _tell(arguments, f"reading {asked.source}")
-            what = _begin(context, plan, service, arguments.name, asked)
+            what = _begin(context, plan, service, arguments.name, asked, arguments.chunk_rows)
         job.check_same(what, asked)
         tables = (results.scores(context, service, what.name), results.rejects(context, what.name))
         if what.summary is None:
@@ -109,7 +114,7 @@ def _asked(plan: Plan, service: Service, arguments: argparse.Namespace) -> Asked
     )
 
 
-def _begin(context: Context, plan: Plan, service: Service, name: str, asked: Asked) -> Job:
+def _begin(context: Context, plan: Plan, service: Service, name: str, asked: Asked, chunk_rows: int) -> Job:
     """Fix the cut, the time and the rows."""
     features.check_versions(plan, service)
     position = intake.cut(context, plan, service, asked.source, asked.as_of)
@@ -119,7 +124,7 @@ def _begin(context: Context, plan: Plan, service: Service, name: str, asked: Ask
     rows = intake.stage(
         context, plan, service, asked.source, position, asked.where, asked.time_zone, job.input_file(place)
     )
-    what = Job(name, asked, rows, CHUNK_ROWS, position, clock, wall_us(), service.definition_hash)
+    what = Job(name, asked, rows, chunk_rows, position, clock, wall_us(), service.definition_hash)
     job.write(place, what)
     return what
 

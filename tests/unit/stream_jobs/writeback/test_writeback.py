@@ -51,9 +51,7 @@ def test_the_table_stands_in_the_database_of_the_source_unless_another_is_named(
     assert (target.address, target.table, target.key, target.sample) == (
         _ADDRESS, "scores.predictions", "event_key", False
     )  # fmt: skip
-    target = service.describe(
-        context, PLAN, "orders", "public.p", "postgresql://writer@dwh.example/m", "prediction"
-    )
+    target = service.describe(context, PLAN, "orders", "public.p", "postgresql://writer@dwh.example/m", "prediction")
     assert target.address == Address("postgresql", "dwh.example", 5432, "m", "writer")
     assert target.key == "prediction_id"
 
