@@ -160,7 +160,10 @@ class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShadowScore(msgspec.Struct, frozen=True):
-    """What a version in shadow says of a prediction's very features. served_*: what was answered. Times are µs UTC."""
+    """What a version in shadow and the champion say of a prediction's very features. Times are µs UTC.
+
+    champion_score: what was answered, where the champion answered it; else it was asked again.
+    """
 
     prediction_id: str
     service: str
@@ -170,8 +173,8 @@ class ShadowScore(msgspec.Struct, frozen=True):
     model: str
     version: str
     score: float
-    served_version: str
-    served_score: float
+    champion_version: str
+    champion_score: float
     predicted_at: int
     scored_at: int
 

@@ -94,6 +94,16 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_memory_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
 
 
+class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """interval_minutes: between two rounds of the learning loop; 0 for none by itself.
+
+    lookback_hours: how far back a version new in shadow scores: as long as labels take, and a little more.
+    """
+
+    interval_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
+    lookback_hours: Positive = 240
+
+
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """interval_minutes: between two comparisons of served values with the stores; 0 for none on a schedule.
 
@@ -153,6 +163,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     features: Features = Features()
     scoring: Scoring = Scoring()
     training: Training = Training()
+    learning: Learning = Learning()
     parity: Parity = Parity()
     alerts: Alerts = Alerts()
     drift: Drift = Drift()

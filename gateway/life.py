@@ -67,6 +67,10 @@ class Life:
         self._log.warning("waiting %.1f s: %s", self._wait, error.message, extra={"code": error.code})
         self._stop.wait(self._wait)
 
+    def rest(self, seconds: float) -> None:
+        """There is nothing to do for so long, or until told to stop."""
+        self._stop.wait(seconds)
+
     def plan(self) -> Plan | None:
         """The plan, waited for if there is none yet; None when told to stop meanwhile."""
         path = self._context.layout.plan_file

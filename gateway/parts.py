@@ -28,6 +28,14 @@ class Alerter(OurProcess):
     needs = ("kafka", "redis", "opensearch")
 
 
+class Learner(OurProcess):
+    """Scores of versions in shadow; rounds of the learning loop."""
+
+    name = "learner"
+    module = "gateway.learner"
+    needs = ("kafka", "redis", "triton", "trainer")
+
+
 class Gateway(OurProcess):
     """HTTP API and console."""
 

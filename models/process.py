@@ -42,10 +42,25 @@ class Result(msgspec.Struct, frozen=True):
     versions: dict[str, str]
 
 
+class Further(msgspec.Struct, frozen=True):
+    """An update instead of a training from nothing. weights: file of the version to go on from."""
+
+    weights: str
+    learning_rate: float
+    epochs: int
+
+
 def _spec(
-    recipe: Recipe, inputs: tuple[str, ...], folder: Path, seed: int, device: str, limits: Training
+    recipe: Recipe,
+    inputs: tuple[str, ...],
+    folder: Path,
+    seed: int,
+    device: str,
+    limits: Training,
+    further: Further | None,
 ) -> dict[str, Any]:
     return {
+        "update": msgspec.to_builtins(further),
         "frame": str(folder / "frame.parquet"),
         "folder": str(folder),
         "inputs": list(inputs),
@@ -74,6 +89,8 @@ def _say(line: str, progress: Progress) -> None:
                 f"network {event['number']} of {event['of']}: {event['epochs']} epochs, "
                 f"average precision on the tail {event['tail_average_precision']:.3f}"
             )
+        case "updated":
+            progress(f"network {event['number']} of {event['of']}: {event['epochs']} epochs further")
         case "exported":
             progress(f"exported to ONNX, {event['torch_onnx_difference']:.1e} away from torch")
         case other:
@@ -81,15 +98,22 @@ def _say(line: str, progress: Progress) -> None:
 
 
 def train(
-    context: Context, recipe: Recipe, inputs: tuple[str, ...], folder: Path, seed: int, device: str, progress: Progress
+    context: Context,
+    recipe: Recipe,
+    inputs: tuple[str, ...],
+    folder: Path,
+    seed: int,
+    device: str,
+    progress: Progress,
+    further: Further | None = None,
 ) -> Result:
-    """Train on ``folder/frame.parquet`` in the training environment; the results are in ``folder``.
+    """Train, or update, on ``folder/frame.parquet`` in the training environment; the results are in ``folder``.
 
     Raises TrainingError with the last lines of what the process said.
     """
     told = folder / "spec.json"
     limits = context.settings.training
-    told.write_bytes(msgspec.json.encode(_spec(recipe, inputs, folder, seed, device, limits)))
+    told.write_bytes(msgspec.json.encode(_spec(recipe, inputs, folder, seed, device, limits, further)))
     code = Path(__file__).parent.parent
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONPATH": str(code), "HOME": str(folder / "scratch"),

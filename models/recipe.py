@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from models.errors import RecipeError
+from models.learning.limits import Learning
 
 Measure = Literal["average_precision", "auc_roc"]
 
@@ -87,6 +88,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fit: Fit = Fit()
     gate: Gate = Gate()
     policy: PolicyHints = PolicyHints()
+    learning: Learning = Learning()
 
 
 def read(path: Path) -> Recipe:

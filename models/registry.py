@@ -53,6 +53,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
     torch_onnx_difference, triton_difference: largest distances of scores, on all rows and on the golden rows.
     refused: why the gate did not let it through, empty if it did. inputs_hash: what its inputs mean
     (``stream_jobs.compiler.definition.inputs_hash``); a service with other inputs is not served with it.
+    parent: the version that this one is an update of, 0 for one trained from nothing. labels_until: of an update, since
+    when the newest label is known that it was made of.
     """
 
     model: str
@@ -77,6 +79,13 @@ class ModelVersion(msgspec.Struct, frozen=True):
     libraries: dict[str, str]
     refused: str = ""
     inputs_hash: str = ""
+    parent: int = 0
+    labels_until: int = 0
+
+    @property
+    def learned_until(self) -> int:
+        """Labels known up to then it was fitted on; later ones are news to it."""
+        return self.labels_until or self.split.test_from
 
 
 class Champion(msgspec.Struct, frozen=True):

@@ -28,6 +28,8 @@ from models.serving import Serving
 from models.standing import ROLES, Role, Shadow, Standing, triton_name
 
 _WAIT_SECONDS = 30.0
+LEARNER = "learner"
+"""Who acts when no person does."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,15 @@ class Actor:
     figures: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
+    def now(cls, context: Context, who: str, why: str, figures: dict[str, Any] | None = None) -> Actor:
+        """Somebody who acts at this moment of the appliance clock."""
+        with redis_clients.connect(context, users.ADMINISTRATOR) as store:
+            return cls(who, why, Clock(store, context.names.redis_clock()).now_us(), figures or {})
+
+    @classmethod
     def by_command(cls, context: Context, why: str) -> Actor:
         """The user of this process."""
-        with redis_clients.connect(context, users.ADMINISTRATOR) as store:
-            return cls(getpass.getuser(), why, Clock(store, context.names.redis_clock()).now_us())
+        return cls.now(context, getpass.getuser(), why)
 
 
 class Switchboard:

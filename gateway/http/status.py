@@ -46,6 +46,8 @@ WORDS = {
     "keeper": "supervision of all parts",
     "scorer": "scoring of committed rows",
     "alerter": "filing of alerts",
+    "trainer": "training of models",
+    "learner": "learning from labels, and versions of models in shadow",
     "gateway": "this page and the API",
 }
 

@@ -24,7 +24,15 @@ def _train(context: Context, asked: dict[str, Any], progress: Progress) -> dict[
     return {"model": record.model, "version": record.version, "refused": record.refused}
 
 
-_KINDS: dict[str, Run] = {"train": _train}
+def _update(context: Context, asked: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    from models.learning.update import update  # and what it needs
+    from stream_jobs import plan as plans
+
+    record = update(context, plans.read(context.layout.plan_file), asked["service"], asked["cutoff"], progress)
+    return {"model": record.model, "version": record.version, "refused": record.refused}
+
+
+_KINDS: dict[str, Run] = {"train": _train, "update": _update}
 
 
 def run(kind: str) -> Run:

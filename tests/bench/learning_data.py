@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
+from models.split import DAY_US
 from tests.bench import reference
 
-DAY_US = 86_400_000_000
 LABEL_DELAY_US = 7 * DAY_US
 INPUTS = ("amount", "is_weekend", "is_night", *reference.FEATURES)
 
@@ -30,11 +32,20 @@ class Replay:
     """
 
     event_key: npt.NDArray[np.int64]
+    subject: npt.NDArray[np.int64]
     event_time: npt.NDArray[np.int64]
     known_at: npt.NDArray[np.int64]
     x: npt.NDArray[np.float32]
     label: npt.NDArray[np.int8]
     kind: npt.NDArray[np.int8]
+
+
+def frame(replay: Replay, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """Rows as the learning loop takes them, see ``models.learning.mix``."""
+    columns: dict[str, Any] = {name: replay.x[rows, number] for number, name in enumerate(INPUTS)}
+    columns |= {"event_key": replay.event_key[rows].astype(str).tolist(), "event_time": replay.event_time[rows]}
+    columns |= {"subject": replay.subject[rows], "label": replay.label[rows]}
+    return pa.table(columns)
 
 
 def load(folder: Path, cache: Path, begins: str, until: str, held_back: int) -> Replay:
@@ -65,6 +76,7 @@ def _replay(frame: pd.DataFrame) -> Replay:
     event_time = time.astype("datetime64[us]").astype("int64").to_numpy()
     return Replay(
         frame["transaction_id"].to_numpy(np.int64),
+        frame["customer_id"].to_numpy(np.int64),
         event_time,
         event_time + LABEL_DELAY_US,
         np.stack([columns[name].to_numpy(np.float32) for name in INPUTS], axis=1),

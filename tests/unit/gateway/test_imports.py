@@ -8,7 +8,10 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["gateway.scorer.__main__", "gateway.alerter.__main__", "gateway.http.__main__"])
+@pytest.mark.parametrize(
+    "module",
+    ["gateway.scorer.__main__", "gateway.alerter.__main__", "gateway.http.__main__", "gateway.learner.__main__"],
+)
 def test_no_heavy_library_is_imported(module: str) -> None:
     code = (
         f"import sys, {module}; print(sorted({{'feast', 'pandas', 'torch', 'duckdb', 'pyarrow'}} & sys.modules.keys()))"

@@ -7,7 +7,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.learning.mix import Buffer, mix, old_parts, part_of
+from models.learning.limits import Buffer
+from models.learning.mix import mix, old_parts, part_of
 from models.split import DAY_US, FIT, TAIL, TEST
 
 
@@ -28,7 +29,9 @@ _OLD, _NEW = frame(0, 900, 30), frame(10_000, 200, 9, day=1)
 
 
 def test_the_sample_stands_for_all_and_keeps_every_positive() -> None:
-    found = mix(_OLD, old_parts(_OLD, False), _NEW, Buffer(negatives=100), seed=1)
+    found = mix(_OLD, old_parts(_OLD, False), _NEW, Buffer(negatives=100), seed=1, new_weight=3)
+    fresh = found.filter(pa.array([int(key) >= 10_000 for key in found["event_key"].to_pylist()]))
+    assert set(fresh["weight"].to_pylist()) == {3} and set(fresh["stands_for"].to_pylist()) == {1}
     old = found.filter(pa.array([int(key) < 10_000 for key in found["event_key"].to_pylist()]))
     label, weight = old["label"].to_numpy(), old["weight"].to_numpy()
     assert label.sum() == 30 and weight[label == 1].sum() == 30

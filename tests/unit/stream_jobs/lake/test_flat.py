@@ -58,5 +58,5 @@ def test_a_shadow_score_is_stored_whole(tmp_path: Path) -> None:
     assert one.add([Raw("main.shadow.card_fraud", 0, 0, msgspec.json.encode(score))]) == []
     one.flush()
     table = scan(tmp_path / Names("main").lake_shadow("card_fraud"), schema.SHADOW)
-    rows = duckdb.sql(f"SELECT version, score, served_score, predicted_date::VARCHAR FROM {table}").fetchall()
+    rows = duckdb.sql(f"SELECT version, score, champion_score, predicted_date::VARCHAR FROM {table}").fetchall()
     assert rows == [("3", 0.5, 0.25, "2025-11-23")]
