@@ -16,6 +16,7 @@ from appliance.parts.base import Context
 from models import pipeline
 from models.jobs import commands as jobs
 from models.jobs.queue import Job
+from models.learning import commands as learning
 from models.pipeline import Wish
 from models.registry import ModelVersion, Registry
 from models.switching import Actor, Switchboard
@@ -55,6 +56,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _why(rollback)
     _answer(rollback, _rollback)
     jobs.register(verbs)
+    learning.register(verbs)
 
 
 def _why(parser: argparse.ArgumentParser) -> None:
