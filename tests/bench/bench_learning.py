@@ -6,8 +6,8 @@ Without an appliance: the round (``models.learning.loop``), the test, the guard 
 are those of the live loop; features are those of the book's method, labels are known 7 days after their payment.
 
 Drift: payments of the fraud scenario ``--kind`` before the day ``BEGINS`` are left out, so that the first version has
-never seen it. A round every 6 scenario hours, from the first labels of the new kind on; after 3 days the version served,
-the first one and one trained from nothing on everything known by then are judged on the 7 days of payments that follow:
+never seen it. A round every 6 scenario hours, from the first labels of the new kind on. After 3 days the version
+served, the first one and one trained from nothing on everything known by then are judged on the 7 days that follow:
 average precision on the new kind (its frauds against genuine payments) and on the old kinds.
 No drift: the same rounds on the payments as they are. Every promotion is judged on the 7 days that follow it.
 The same pairs of scores with the roles of the two models thrown at random for each payment (so that neither is better)
