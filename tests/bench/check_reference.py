@@ -75,7 +75,10 @@ def empty(context: Context) -> None:
 
 
 def commit(context: Context, rows: pd.DataFrame, say: Say) -> None:
-    """Payments, and each one's label 7 days later, in the order of time; at one time labels come first."""
+    """Payments, and each one's label 7 days later, in the order of time; at one time labels come first.
+
+    Goes on after what an earlier call has committed.
+    """
     end = rows["tx_datetime"].max()
     labels = rows.assign(labelled_at=rows["tx_datetime"] + _LABEL_DELAY)
     labels = labels[labels["labelled_at"] <= end]
@@ -85,16 +88,21 @@ def commit(context: Context, rows: pd.DataFrame, say: Say) -> None:
     order = np.lexsort((place, is_payment, times))
     began = told = time.monotonic()
     with postgres.sample(context, autocommit=False) as bank:
-        for first in range(0, len(order), _COMMIT_ROWS):
+        found = bank.execute(
+            b"SELECT (SELECT count(*) FROM transactions) + (SELECT count(*) FROM transaction_labels)"
+        ).fetchone()
+        there = int(found[0]) if found else 0
+        for first in range(there, len(order), _COMMIT_ROWS):
             some = order[first : first + _COMMIT_ROWS]
             runs = np.flatnonzero(np.diff(is_payment[some])) + 1
-            for run in np.split(some, runs):
-                table = "transactions" if is_payment[run[0]] else "transaction_labels"
-                _insert(bank, table, (rows if is_payment[run[0]] else labels).iloc[place[run]])
+            with bank.pipeline():
+                for run in np.split(some, runs):
+                    table = "transactions" if is_payment[run[0]] else "transaction_labels"
+                    _insert(bank, table, (rows if is_payment[run[0]] else labels).iloc[place[run]])
             bank.commit()
             if time.monotonic() - told > 10:
                 told = time.monotonic()
-                say(f"{first} of {len(order)} rows committed, {first / (told - began):,.0f}/s")
+                say(f"{first} of {len(order)} rows committed, {(first - there) / (told - began):,.0f}/s")
     say(f"{len(order)} rows committed in {time.monotonic() - began:.0f} s")
 
 
@@ -193,7 +201,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the two Parquet files")
     parser.add_argument("--until", default="2018-06-01", help="payments before this date (2018-06-01; all: 2018-10-01)")
     parser.add_argument("--snapshot", action="store_true", help="the rows are there before the source is added")
-    parser.add_argument("--loaded", action="store_true", help="the rows were committed by an earlier call")
+    parser.add_argument("--go-on", action="store_true", help="after what an earlier call has committed")
     parser.add_argument("--out", type=Path, help="folder of reference.json and .md (a new one in /tmp)")
     arguments = parser.parse_args()
     out: Path = arguments.out or Path(tempfile.mkdtemp(prefix="reference-"))
@@ -210,14 +218,13 @@ def main() -> int:
     say(f"{len(rows)} payments; {ties}")
     _appliance(context, "down", *_QUIET_PARTS)
     try:
-        if not arguments.loaded:
+        if not arguments.go_on:
             empty(context)
             if arguments.snapshot:
                 commit(context, rows, say)
             clock.hold(context, int(rows["tx_datetime"].astype("int64").max()))
             _appliance(context, "source", "add", "bank", "--sample")
-            if not arguments.snapshot:
-                commit(context, rows, say)
+        commit(context, rows, say)
         waited = wait(context, plan, len(rows), say)
         say(f"every store has them, {waited:.0f} s after the last commit")
         rows = at_their_positions(context, plan, rows)
