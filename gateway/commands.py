@@ -11,7 +11,7 @@ from pathlib import Path
 from appliance import context as contexts
 from appliance.errors import UsageError
 from appliance.ports import Port
-from gateway import apps, database
+from gateway import apps, database, managers
 from gateway.console import users
 from stream_jobs import plan as plans
 
@@ -28,6 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     create.add_argument(
         "--token-file", type=Path, metavar="FILE", help="write the token there (mode 600), not to stdout"
     )
+    create.add_argument("--manage-models", action="store_true", help="it may change which models serve")
     create.set_defaults(run=_create)
     listed = app.add_parser("list", help="all apps")
     listed.set_defaults(run=_list)
@@ -58,6 +59,8 @@ def _create(arguments: argparse.Namespace) -> int:
         if unknown := [name for name in arguments.services if name not in known]:
             raise UsageError("app.services", f"there is no service {unknown}; there are {known}")
     app, token = apps.create(context, arguments.name, arguments.services, arguments.expires_days)
+    if arguments.manage_models:
+        managers.add(context, app.id)
     facts = {"id": app.id, "name": app.name, "services": app.services, "expires_at": app.expires_at.isoformat()}
     if arguments.token_file:
         _write_token(arguments.token_file, token)

@@ -36,6 +36,10 @@ create table if not exists gateway.console_users (
 );
 """
 
+_MANAGERS = """
+create table if not exists gateway.managers (tenant text not null, app text not null, primary key (tenant, app));
+"""
+
 
 @contextmanager
 def connect(context: Context, timeout_seconds: int = 3) -> Iterator[psycopg.Connection[Any]]:
@@ -54,3 +58,4 @@ def create_tables(context: Context) -> None:
     with connect(context) as connection:
         connection.execute(_TABLES)
         connection.execute(audit.TABLE)
+        connection.execute(_MANAGERS)

@@ -23,13 +23,13 @@ from gateway.errors import ForbiddenError, NotFoundError
 _CSRF_COOKIE = "appliance_login"
 _HTML = "text/html; charset=utf-8"
 _STATIC = frozenset({"console.css", "console.js", "icon.svg"})
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_OPEN = {"exclude_from_auth": True}
+OPEN = {"exclude_from_auth": True}
 _MOST_FORM_BYTES = 8_192
 
 
@@ -61,17 +61,18 @@ class Console:
         )  # fmt: skip
 
 
-def _page(content: bytes, status: int = 200, cookies: list[Cookie] | None = None) -> Response[bytes]:
-    return Response(content, status_code=status, media_type=_HTML, headers=_HEADERS, cookies=cookies or [])
+def page(content: bytes, status: int = 200, cookies: list[Cookie] | None = None) -> Response[bytes]:
+    """A page with the headers that keep it in the appliance."""
+    return Response(content, status_code=status, media_type=_HTML, headers=HEADERS, cookies=cookies or [])
 
 
 def _login_page(message: str = "", status: int = 200, *, secure: bool = False) -> Response[bytes]:
     token = secrets.token_urlsafe(24)
     cookie = Cookie(key=_CSRF_COOKIE, value=token, path="/login", httponly=True, samesite="strict", secure=secure)
-    return _page(templates.render("login.html", csrf=token, message=message), status, [cookie])
+    return page(templates.render("login.html", csrf=token, message=message), status, [cookie])
 
 
-async def _form(request: Request[Any, Any, Any]) -> dict[str, str]:
+async def form_of(request: Request[Any, Any, Any]) -> dict[str, str]:
     """The fields of a form. Raises ForbiddenError when it was sent by another site's page."""
     origin = request.headers.get("origin")
     if origin not in (None, "null") and urlsplit(origin or "").netloc != request.headers.get("host"):
@@ -81,14 +82,14 @@ async def _form(request: Request[Any, Any, Any]) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-@get("/login", include_in_schema=False, opt=_OPEN)
+@get("/login", include_in_schema=False, opt=OPEN)
 async def login_page(request: Request[Any, Any, Any]) -> Response[bytes]:
     return _login_page(secure=request.url.scheme == "https")
 
 
-@post("/login", include_in_schema=False, opt=_OPEN)
+@post("/login", include_in_schema=False, opt=OPEN)
 async def login(request: Request[Any, Any, Any], console: Console) -> Response[Any]:
-    form = await _form(request)
+    form = await form_of(request)
     secure = request.url.scheme == "https"
     expected = request.cookies.get(_CSRF_COOKIE, "")
     if not expected or not hmac.compare_digest(expected.encode(), form.get("csrf", "").encode()):
@@ -97,36 +98,36 @@ async def login(request: Request[Any, Any, Any], console: Console) -> Response[A
     token = await asyncio.to_thread(console.log_in, form.get("name", ""), form.get("password", ""), who)
     if token is None:
         return _login_page("Name or password is wrong.", 401, secure=secure)
-    return Redirect("/", status_code=303, cookies=[console.cookie(token, secure=secure)], headers=_HEADERS)
+    return Redirect("/", status_code=303, cookies=[console.cookie(token, secure=secure)], headers=HEADERS)
 
 
-@post("/logout", include_in_schema=False, opt=_OPEN)
+@post("/logout", include_in_schema=False, opt=OPEN)
 async def logout(request: Request[Any, Any, Any], console: Console) -> Response[Any]:
-    form = await _form(request)
+    form = await form_of(request)
     session = await asyncio.to_thread(console.session, request)
     if session is not None:
         if not hmac.compare_digest(session.csrf.encode(), form.get("csrf", "").encode()):
             raise ForbiddenError("access.csrf", "this form does not belong to the session")
         await asyncio.to_thread(console.sessions.close, request.cookies[COOKIE])
     gone = Cookie(key=COOKIE, value="", path="/", httponly=True, samesite="strict", max_age=0)
-    return Redirect("/login", status_code=303, cookies=[gone], headers=_HEADERS)
+    return Redirect("/login", status_code=303, cookies=[gone], headers=HEADERS)
 
 
-@get("/", include_in_schema=False, opt=_OPEN)
+@get("/", include_in_schema=False, opt=OPEN)
 async def home(request: Request[Any, Any, Any], console: Console) -> Response[Any]:
     session = await asyncio.to_thread(console.session, request)
     if session is None:
-        return Redirect("/login", status_code=303, headers=_HEADERS)
-    return _page(templates.render("console.html", user=session.user, csrf=session.csrf))
+        return Redirect("/login", status_code=303, headers=HEADERS)
+    return page(templates.render("console.html", user=session.user, csrf=session.csrf))
 
 
-@get("/static/{name:str}", include_in_schema=False, opt=_OPEN)
+@get("/static/{name:str}", include_in_schema=False, opt=OPEN)
 async def static(name: Annotated[str, Parameter(max_length=64)]) -> Response[bytes]:
     if name not in _STATIC:
         raise NotFoundError("static.unknown", f"there is no file {name!r}")
     content = files("gateway.console").joinpath("static", name).read_bytes()
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Response(content, media_type=media_type, headers=_HEADERS | {"Cache-Control": "max-age=300"})
+    return Response(content, media_type=media_type, headers=HEADERS | {"Cache-Control": "max-age=300"})
 
 
 HANDLERS = [login_page, login, logout, home, static]

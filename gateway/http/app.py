@@ -22,11 +22,11 @@ from appliance.clients.triton import TritonClient
 from appliance.parts.base import Context
 from appliance.ports import Port
 from gateway.apps import Apps
-from gateway.console import pages
+from gateway.console import learning, pages
 from gateway.console.sessions import Sessions
 from gateway.counts import Counts
 from gateway.feedback import FeedbackDesk
-from gateway.http import alerts, docs, drift, feedback, freshness, predict, problems, services, status
+from gateway.http import alerts, docs, drift, feedback, freshness, predict, problems, services, standings, status
 from gateway.http.auth import Authentication
 from gateway.http.liveness import Liveness
 from gateway.http.publisher import Publisher
@@ -107,6 +107,8 @@ def build(context: Context) -> Litestar:
         route_handlers=[
             predict.predict,
             feedback.give_feedback,
+            standings.get_standings,
+            standings.post_act,
             services.get_services,
             services.get_features,
             alerts.get_alerts,
@@ -117,12 +119,14 @@ def build(context: Context) -> Litestar:
             freshness.get_metrics,
             status.health,
             *pages.HANDLERS,
+            *learning.HANDLERS,
         ],
         dependencies={
             "serving": given(serving),
             "predictor": given(predictor),
             "desk": given(desk),
             "feedback_desk": given(feedback_desk),
+            "appliance": given(context),
             "watch": given(watch),
             "freshness_watch": given(freshness_watch),
             "drift_desk": given(drift.DriftDesk(context)),

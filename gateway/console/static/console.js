@@ -118,11 +118,33 @@ function oneAlert(alert) {
       element("span", {}, `${(100 * alert.score).toFixed(1)} %`), element("span", { class: "what" }, alert.reason)),
     element("div", { class: "inside" },
       element("p", {}, alert.reason),
+      opinion(alert),
       moved(alert.explanation),
       table("What came in", Object.entries(alert.row).map(([name, value]) => [name.replaceAll("_", " "), rowText(name, value, types)])),
       table("What was known at that moment", words.filter((one) => alert.features[one.name]).map((one) => [one.words, shown(alert.features[one.name])])),
       element("p", { class: "quiet" }, `Score ${alert.score.toFixed(4)} by model ${alert.model} version ${alert.model_version}; prediction ${alert.prediction_id}`)));
   return made;
+}
+
+async function say(alert, said, place) {
+  const form = new URLSearchParams({ csrf: document.querySelector("input[name=csrf]").value, service: alert.service, event_key: alert.event_key, said });
+  try {
+    const answer = await fetch("/console/feedback", { method: "POST", body: form, credentials: "same-origin" });
+    if (!answer.ok) throw new Error((await answer.json()).message || String(answer.status));
+    place.textContent = said === "take back" ? "Taken back." : `Noted: ${said}.`;
+  } catch (error) {
+    place.textContent = `Not noted: ${error.message}`;
+  }
+}
+
+function opinion(alert) {
+  const told = element("span", { class: "quiet", role: "status" });
+  const button = (words, said) => {
+    const made = element("button", { type: "button", "data-said": said }, words);
+    made.addEventListener("click", () => say(alert, said, told));
+    return made;
+  };
+  return element("p", { class: "opinion" }, button("Confirm fraud", "fraud"), button("False alarm", "false alarm"), button("Take back", "take back"), told);
 }
 
 const stores = { redis: "live", hbase: "history", lake: "archive" };
