@@ -1,4 +1,4 @@
-"""The console's page of the learning loop (versions that serve and run in shadow, acts), and what people say of alerts."""
+"""The console's page of the learning loop, the acts on models that it offers, and what people say of alerts."""
 
 from __future__ import annotations
 
