@@ -19,7 +19,7 @@ from models.errors import TrainingSetError
 from models.split import TEST
 
 FILE = "background.json"
-ROWS = 32
+ROWS = 64
 _SEED = 7
 _SECONDS = 60.0
 
