@@ -19,7 +19,9 @@ class Triton(BasePart):
     ready_timeout_seconds = 300
 
     def prepare(self, context: Context) -> None:
-        context.layout.model_repository.mkdir(parents=True, exist_ok=True)
+        repository = context.layout.model_repository
+        repository.mkdir(parents=True, exist_ok=True)
+        triton_server.lock_file(repository).touch()
 
     def process(self, context: Context) -> Process:
         """A process of ours that keeps tritonserver, which runs in Triton's own environment."""

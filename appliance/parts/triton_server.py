@@ -65,13 +65,17 @@ def state_file(context: Context) -> Path:
     return context.run(NAME) / "server.json"
 
 
+def lock_file(repository: Path) -> Path:
+    return repository.parent / ".changing"
+
+
 @contextmanager
 def changing(repository: Path, wait: bool = True) -> Iterator[bool]:
     """Nobody else changes models or servers meanwhile; False when somebody does and ``wait`` is not.
 
     A model that is loaded while there are two servers would be known to one of them only.
     """
-    with (repository.parent / ".changing").open("w") as lock:
+    with lock_file(repository).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
