@@ -86,6 +86,7 @@ def commit(context: Context, rows: pd.DataFrame, say: Say) -> None:
     is_payment = np.repeat([0, 1], [len(labels), len(rows)])
     place = np.concatenate([np.arange(len(labels)), np.arange(len(rows))])
     order = np.lexsort((place, is_payment, times))
+    columns = {"transactions": _payments(rows), "transaction_labels": _labels(labels)}
     began = told = time.monotonic()
     with postgres.sample(context, autocommit=False) as bank:
         found = bank.execute(
@@ -98,7 +99,8 @@ def commit(context: Context, rows: pd.DataFrame, say: Say) -> None:
             with bank.pipeline():
                 for run in np.split(some, runs):
                     table = "transactions" if is_payment[run[0]] else "transaction_labels"
-                    _insert(bank, table, (rows if is_payment[run[0]] else labels).iloc[place[run]])
+                    values = [[column[n] for n in place[run].tolist()] for column in columns[table]]
+                    bank.execute(_INSERT[table].encode(), values)
             bank.commit()
             if time.monotonic() - told > 10:
                 told = time.monotonic()
@@ -106,14 +108,15 @@ def commit(context: Context, rows: pd.DataFrame, say: Say) -> None:
     say(f"{len(order)} rows committed in {time.monotonic() - began:.0f} s")
 
 
-def _insert(bank: psycopg.Connection[Any], table: str, rows: pd.DataFrame) -> None:
-    ids, terminals = rows["transaction_id"].tolist(), rows["terminal_id"].tolist()
-    if table == "transactions":
-        amounts = [f"{amount:.2f}" for amount in rows["tx_amount"]]
-        values = [ids, _utc(rows["tx_datetime"]), rows["customer_id"].tolist(), terminals, amounts]
-    else:
-        values = [ids, terminals, rows["tx_fraud"].tolist(), _utc(rows["labelled_at"])]
-    bank.execute(_INSERT[table].encode(), values)
+def _payments(rows: pd.DataFrame) -> list[list[Any]]:
+    amounts = [f"{amount:.2f}" for amount in rows["tx_amount"]]
+    ids, customers, terminals = (rows[name].tolist() for name in ("transaction_id", "customer_id", "terminal_id"))
+    return [ids, _utc(rows["tx_datetime"]), customers, terminals, amounts]
+
+
+def _labels(rows: pd.DataFrame) -> list[list[Any]]:
+    ids, terminals, frauds = (rows[name].tolist() for name in ("transaction_id", "terminal_id", "tx_fraud"))
+    return [ids, terminals, frauds, _utc(rows["labelled_at"])]
 
 
 def _utc(times: pd.Series) -> list[str]:
