@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psycopg
 
 from appliance import context as contexts
 from appliance import users
