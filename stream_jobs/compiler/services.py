@@ -13,6 +13,7 @@ from feast import FeatureService, OnDemandFeatureView
 from stream_jobs.compiler.definition import service_hash
 from stream_jobs.compiler.tables import Table
 from stream_jobs.errors import CompileError
+from stream_jobs.offline.frame import RESERVED
 from stream_jobs.plan import Policy, RequestFeature, Service, View
 
 _REQUEST = "request"
@@ -37,6 +38,12 @@ def service(
     if events is None:
         raise CompileError("compile.no_table", f"{where}: events come from an unknown source", hint=f"{sorted(tables)}")
     row = tuple(events.column(name, where) for name in json.loads(declared.tags["appliance.row"]))
+    if reserved := sorted({column.name for column in row} & RESERVED):
+        raise CompileError(
+            "compile.reserved",
+            f"{where}: columns {reserved} of the row have names that mean something else where history is asked",
+            hint="rename them in the source, or leave them out of row=(…) in declare.service_tags",
+        )
     used, inputs, request = _inputs(declared, where, views, request_views)
     row_views = tuple(view for view in used if (views[view].source, views[view].table) == (events.source, events.table))
     given = {column.name for column in row}

@@ -28,10 +28,13 @@ from stream_jobs import plan
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake import delta, schema
 from stream_jobs.lake.reading import quote, scan
+from stream_jobs.offline import asked
 from stream_jobs.offline.join import Cut, Questions
 from stream_jobs.plan import View
 
 EVENT_TIMESTAMP, POSITION, KNOWN_AT, ROW_IN_HAND = "event_timestamp", "position", "known_at", "row_in_hand"
+RESERVED = frozenset({EVENT_TIMESTAMP, POSITION, KNOWN_AT, ROW_IN_HAND, "row_number"})
+"""What a column of a service's row cannot be called; ``row_number`` is how the order of training rows is kept."""
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, here: Context, sql: str) -> pa.Table:
@@ -67,8 +70,8 @@ class Frame:
         table = entity_df if isinstance(entity_df, pa.Table) else pa.Table.from_pandas(entity_df, preserve_index=False)
         self.rows: pa.Table = table
         self._asked: dict[str, Any] = {
-            "question": pa.array(np.arange(table.num_rows)),
-            "as_of": self._times(self.event_timestamp),
+            asked.QUESTION: pa.array(np.arange(table.num_rows)),
+            asked.AS_OF: self._times(self.event_timestamp),
         }
         self.cut = self._cut(known_at_event)
 
@@ -103,10 +106,10 @@ class Frame:
                 raise OfflineStoreError(
                     "offline.frame", f"row {row} of column 'position' is {got!r}, expected 32 lower-case hex digits"
                 )
-            self._asked[POSITION] = positions
+            self._asked[asked.POSITION] = positions
             return "position"
         if KNOWN_AT in self.names or known_at_event:
-            self._asked["known_us"] = self._times(self.event_timestamp if known_at_event else KNOWN_AT)
+            self._asked[asked.KNOWN_US] = self._times(self.event_timestamp if known_at_event else KNOWN_AT)
             return "known_at"
         return "all"
 
@@ -124,13 +127,13 @@ class Frame:
         return column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
 
     def asked(self, columns: Iterable[str]) -> pa.Table:
-        """``question``, ``as_of`` (µs), the cut, and these columns of the frame. Raises OfflineStoreError."""
-        asked = dict(self._asked)
+        """The questions, and these columns of the frame. Raises OfflineStoreError."""
+        found = dict(self._asked)
         for column in columns:
             if column not in self.names:
                 raise OfflineStoreError("offline.frame", f"the frame has no key {column!r}, only {self.names}")
-            asked[column] = self.rows[column]
-        return pa.table(asked)
+            found[column] = self.rows[column]
+        return pa.table(found)
 
     def questions(
         self, view: View, join_keys: Mapping[str, str], row_view: bool, relation: str
@@ -138,8 +141,8 @@ class Frame:
         """The table to register as ``relation``, and what it asks. join_keys: the view's key → the frame's column."""
         keys = [join_keys.get(key, key) for key in view.join_keys]
         table = self.asked(keys)
-        asked: dict[str, Any] = dict(zip(table.column_names, table.columns, strict=True))
-        asked.update(zip(view.join_keys, [self.rows[column] for column in keys], strict=True))
+        columns: dict[str, Any] = dict(zip(table.column_names, table.columns, strict=True))
+        columns.update(zip(view.join_keys, [self.rows[column] for column in keys], strict=True))
         in_hand = row_view and ROW_IN_HAND in self.names
         if in_hand:
             missing = [name for name in view.row_columns if name not in self.names]
@@ -147,6 +150,6 @@ class Frame:
                 raise OfflineStoreError(
                     "offline.frame", f"a row in hand needs columns {missing} for view {view.name!r}"
                 )
-            asked["in_hand"] = self.rows[ROW_IN_HAND]
-            asked.update((name, self.rows[name]) for name in view.row_columns)
-        return pa.table(asked), Questions(relation, self.rows.num_rows, self.cut, in_hand)
+            columns[asked.IN_HAND] = self.rows[ROW_IN_HAND]
+            columns.update((name, self.rows[name]) for name in view.row_columns)
+        return pa.table(columns), Questions(relation, self.rows.num_rows, self.cut, in_hand)

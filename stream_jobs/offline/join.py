@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from stream_jobs.lake import schema
 from stream_jobs.lake.reading import quote, sql_type
+from stream_jobs.offline import asked
 from stream_jobs.offline.compile import additive_sql, candidates_sql, feature_sql, is_additive, longest_us
 from stream_jobs.offline.sums import BLOCK, answer_unchanged, answers_sql, changed_rows
 from stream_jobs.offline.transformed import rows_condition, transformed, view_values
@@ -22,11 +23,11 @@ Cut = Literal["all", "position", "known_at"]
 
 @dataclass(frozen=True)
 class Questions:
-    """A relation with a row for each question: ``question`` (0 … count - 1), ``as_of`` (µs), the view's join keys.
+    """A relation with a row for each question: ``asked.QUESTION`` (0 … count - 1), ``AS_OF``, the view's join keys.
 
-    cut: "position": column ``position``, the row changes up to it count; "known_at": column ``known_us``, what was
-    committed by then counts; "all": everything the lake has counts.
-    in_hand: it has ``in_hand`` (row id, may be null) and the view's columns: that row is added, in place of a stored
+    cut: "position": it has ``POSITION``, the row changes up to it count; "known_at": ``KNOWN_US``, what was committed
+    by then counts; "all": everything the lake has counts.
+    in_hand: it has ``IN_HAND`` (row id, may be null) and the view's columns: that row is added, in place of a stored
     row of its id.
     """
 
@@ -75,18 +76,18 @@ def _questions(connection: duckdb.DuckDBPyConnection, view: View, table: Capture
     """
     types = {column.name: column for column in table.columns}
     key_types = [sql_type(schema.arrow_type(types[key])) for key in view.join_keys]
-    selected = ["question::BIGINT AS question", "as_of::BIGINT AS as_of"]
+    selected = [f"{quote(asked.QUESTION)}::BIGINT AS question", f"{quote(asked.AS_OF)}::BIGINT AS as_of"]
     selected += [
         f"try_cast({quote(key)} AS {kind}) AS k{i}"
         for i, (key, kind) in enumerate(zip(view.join_keys, key_types, strict=True))
     ]
     if questions.cut == "position":
-        selected.append("position")
+        selected.append(f"{quote(asked.POSITION)} AS position")
     if questions.cut == "known_at":
-        selected.append("known_us::BIGINT AS known_us")
+        selected.append(f"{quote(asked.KNOWN_US)}::BIGINT AS known_us")
     if questions.in_hand:
         row_id = sql_type(schema.arrow_type(types[view.row_id]))
-        selected.append(f"in_hand::{row_id} AS in_hand")
+        selected.append(f"{quote(asked.IN_HAND)}::{row_id} AS in_hand")
 
         def given(name: str) -> str:
             return f"({quote(name)}::{sql_type(schema.arrow_type(types[name]))})"

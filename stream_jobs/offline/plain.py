@@ -17,6 +17,7 @@ from feast.data_source import DataSource
 from stream_jobs.errors import OfflineStoreError
 from stream_jobs.lake import delta
 from stream_jobs.lake.reading import literal, quote
+from stream_jobs.offline import asked
 from stream_jobs.offline.sums import BLOCK
 
 
@@ -72,12 +73,14 @@ def asof_features(
 
     A table for each BLOCK of the ``count`` questions, at least one.
 
-    join_keys: the source's key → the column of ``questions``, a relation with ``question`` and ``as_of`` (µs).
+    join_keys: the source's key → the column of ``questions``, a relation with ``asked.QUESTION`` and ``asked.AS_OF``.
     known_by_then: only rows whose created time is ≤ as-of. Of rows with one time the last created counts.
     """
     at, created = f"epoch_us({quote(stored.timestamp)})", f"epoch_us({quote(stored.created)}::TIMESTAMPTZ)"
     keys = "".join(f"{quote(key)}, " for key in join_keys)
-    same = "".join(f"q.{quote(mine)} = s.{quote(key)} AND " for key, mine in join_keys.items())
+    same = "".join(f"q.k{i} = s.{quote(key)} AND " for i, key in enumerate(join_keys))
+    mine = "".join(f", {quote(column)} AS k{i}" for i, column in enumerate(join_keys.values()))
+    asked_of = f"(SELECT {quote(asked.QUESTION)} AS question, {quote(asked.AS_OF)} AS as_of{mine} FROM {questions})"
     values = ", ".join(quote(feature) for feature in features)
     answers = ", ".join(
         f"CASE WHEN s.row_us > q.as_of - {ttl_us} OR {ttl_us} = 0 THEN s.{quote(feature)} END AS {quote(feature)}"
@@ -86,13 +89,13 @@ def asof_features(
     selected = f"{keys}{values}, {at} AS row_us" + (f", {created} AS created_us" if stored.created else "")
     if known_by_then and stored.created:
         sql = f"""
-        SELECT q.question, {answers} FROM {questions} q LEFT JOIN (SELECT {selected} FROM {stored.relation}) s
+        SELECT q.question, {answers} FROM {asked_of} q LEFT JOIN (SELECT {selected} FROM {stored.relation}) s
         ON {same}s.row_us <= q.as_of AND s.created_us <= q.as_of
         QUALIFY row_number() OVER (PARTITION BY q.question ORDER BY s.row_us DESC, s.created_us DESC) = 1"""
     else:
         order = ", created_us DESC" if stored.created else ""
         sql = f"""
-        SELECT q.question, {answers} FROM {questions} q ASOF LEFT JOIN (
+        SELECT q.question, {answers} FROM {asked_of} q ASOF LEFT JOIN (
             SELECT {selected} FROM {stored.relation}
             QUALIFY row_number() OVER (PARTITION BY {keys}row_us ORDER BY row_us{order}) = 1
         ) s ON {same}q.as_of >= s.row_us"""

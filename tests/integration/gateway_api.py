@@ -33,16 +33,23 @@ def base_url(context: Context) -> str:
 
 
 @contextmanager
-def app_client(context: Context, services: list[str] | None = None) -> Iterator[httpx.Client]:
-    """A client of an app made for the test and revoked after it."""
+def an_app(context: Context, services: list[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Id and token of an app made for the test and revoked after it."""
     database.create_tables(context)
     app, token = apps.create(context, "test", services, 1)
-    headers = {"X-App-Id": app.id, "Authorization": f"Bearer {token}"}
     try:
-        with httpx.Client(base_url=base_url(context), headers=headers, timeout=20) as client:
-            yield client
+        yield app.id, token
     finally:
         apps.revoke(context, app.id)
+
+
+@contextmanager
+def app_client(context: Context, services: list[str] | None = None) -> Iterator[httpx.Client]:
+    """A client of an app made for the test."""
+    with an_app(context, services) as (app_id, token):
+        headers = {"X-App-Id": app_id, "Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=base_url(context), headers=headers, timeout=20) as client:
+            yield client
 
 
 def scenario_now_us(context: Context) -> int:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stream_jobs.lake import schema
 from stream_jobs.lake.reading import connect
+from stream_jobs.offline import asked as asked_names
 from stream_jobs.offline import join, sums
 from stream_jobs.offline.join import Questions, window_features
 from stream_jobs.plan import View
@@ -27,18 +28,18 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConne
 
 def question_table(asked: list[oracle.Question], cut: str, in_hand: bool) -> pa.Table:
     columns: dict[str, Any] = {
-        "question": pa.array(range(len(asked)), pa.int64()),
-        "as_of": pa.array([question.as_of for question in asked], pa.int64()),
+        asked_names.QUESTION: pa.array(range(len(asked)), pa.int64()),
+        asked_names.AS_OF: pa.array([question.as_of for question in asked], pa.int64()),
         "card": pa.array([question.entity[0] for question in asked], pa.int64()),
         "place": pa.array([question.entity[1] for question in asked], pa.string()),
     }
     if cut == "position":
-        columns["position"] = pa.array([question.position for question in asked], pa.string())
+        columns[asked_names.POSITION] = pa.array([question.position for question in asked], pa.string())
     if cut == "known_at":
-        columns["known_us"] = pa.array([question.known_us for question in asked], pa.int64())
+        columns[asked_names.KNOWN_US] = pa.array([question.known_us for question in asked], pa.int64())
     if in_hand:
         hands = [question.in_hand or {} for question in asked]
-        columns["in_hand"] = pa.array([hand.get("id") for hand in hands], pa.int64())
+        columns[asked_names.IN_HAND] = pa.array([hand.get("id") for hand in hands], pa.int64())
         for column in world.VIEW.columns:
             columns[column.name] = pa.array([hand.get(column.name) for hand in hands], schema.arrow_type(column))
     return pa.table(columns)

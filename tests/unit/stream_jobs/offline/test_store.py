@@ -37,11 +37,12 @@ from stream_jobs import plan as plans
 from stream_jobs.errors import OfflineStoreError, OnlineStoreError
 from stream_jobs.lake import sink
 from stream_jobs.lake.reading import connect
-from stream_jobs.offline import writing
+from stream_jobs.offline import asked, writing
+from stream_jobs.offline.frame import Frame
 from stream_jobs.offline.job import ApplianceRetrievalJob
 from stream_jobs.offline.plain import rows_between, source
 from stream_jobs.offline.store import ApplianceOfflineStore
-from stream_jobs.plan import Plan, View, WindowFeature
+from stream_jobs.plan import Column, Plan, View, WindowFeature
 from tests.unit.stream_jobs.lake.changes import TABLE, change, row
 
 NAMES = Names("main")
@@ -144,6 +145,37 @@ def test_an_entity_frame_may_be_sql_over_the_lake(home: Layout) -> None:
     assert _windowed(home).get_historical_features(sql, ["names:count_2d"]).to_df()["count_2d"].tolist() == [1]
     with pytest.raises(OfflineStoreError, match="gives no rows"):
         _windowed(home).get_historical_features("SELECT * FROM nowhere", ["names:count_2d"])
+
+
+def test_keys_and_columns_may_have_any_name(home: Layout, tmp_path: Path) -> None:
+    """Also those of which the store's own relations are made."""
+    path = tmp_path / "plain"
+    stored = {"question": [7], "as_of": ["value"], "row_us": [1.5], "at": [NOON]}
+    write_deltalake(str(path), pa.table(stored))
+    entity = Entity(name="question", join_keys=["question"], value_type=ValueType.INT64)
+    view = FeatureView(
+        name="plain", entities=[entity], ttl=DAY,
+        schema=[Field(name="question", dtype=Int64), Field(name="as_of", dtype=String)],
+        source=FileSource(name="plain", path=str(path), file_format=DeltaFormat(), timestamp_field="at"),
+    )  # fmt: skip
+    frame = pd.DataFrame({"question": [7, 8], "event_timestamp": [NOON, NOON]})
+    job = _store(home, entity, view).get_historical_features(frame, ["plain:as_of"])
+    assert job.to_df()["as_of"].tolist() == ["value", None]
+
+
+def test_the_questions_of_a_view_keep_its_columns_apart(home: Layout) -> None:
+    view = msgspec.structs.replace(
+        VIEW, join_keys=("question",), columns=(Column("in_hand", "string"), Column("as_of", "int64")),
+        derived=(), reads=(),
+    )  # fmt: skip
+    given = {"question": ["zoë"], "in_hand": ["left"], "as_of": [3], "id": [9]}
+    frame = Frame(pd.DataFrame(given | {"event_timestamp": [NOON], "row_in_hand": [9]}), False)
+    table, _ = frame.questions(view, {}, True, "relation")
+    row = table.to_pylist()[0]
+    assert {name: row[name] for name in ("question", "in_hand", "as_of")} == {
+        "question": "zoë", "in_hand": "left", "as_of": 3,
+    }  # fmt: skip
+    assert row[asked.QUESTION] == 0 and row[asked.IN_HAND] == 9 and row[asked.AS_OF] == NOON.timestamp() * 1_000_000
 
 
 def test_a_frame_in_another_time_zone_asks_the_same(home: Layout) -> None:
