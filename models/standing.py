@@ -23,20 +23,33 @@ class Shadow(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """challenger: may become champion. former: the champion before the present one, for the way back.
+    """challenger: may become champion. earlier: challengers that it has taken the place of, the first one first; labels
+    from the cutoff of each to that of the next speak for it. former: the champion before the present one.
 
     frozen: nothing is changed but by a person. offline: Triton does not hold the model. cutoff: labels known up to it
     were there for the last candidate.
     """
 
     challenger: Shadow | None = None
+    earlier: tuple[Shadow, ...] = ()
     former: Shadow | None = None
     frozen: bool = False
     offline: bool = False
     cutoff: int = 0
 
+    @property
+    def campaign(self) -> tuple[Shadow, ...]:
+        """The challengers of one test, the first one first; none without a challenger."""
+        return (*self.earlier, self.challenger) if self.challenger else ()
+
     def of(self, role: Role) -> Shadow | None:
         return self.challenger if role == "challenger" else self.former
+
+    def without(self, role: Role) -> Standing:
+        """The same with nobody in that role; without a challenger its test has ended."""
+        if role == "former":
+            return msgspec.structs.replace(self, former=None)
+        return msgspec.structs.replace(self, challenger=None, earlier=())
 
 
 def triton_name(model: str, role: Role) -> str:

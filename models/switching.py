@@ -85,7 +85,9 @@ class Switchboard:
                     self.registry.set_champion(model, Champion((*history, version), left))
             before = standings.read(self.registry, model)
             former = self._comparable(record, history[-1], actor) if history and not again else before.former
-            self._stand(model, msgspec.structs.replace(before, former=former, challenger=None, offline=False))
+            self._stand(
+                model, msgspec.structs.replace(before, former=former, challenger=None, earlier=(), offline=False)
+            )
         return record
 
     def rollback(self, model: str, actor: Actor) -> ModelVersion:
@@ -103,11 +105,14 @@ class Switchboard:
                 self._serve(record, keep=(champion.version,))
                 self.registry.set_champion(model, earlier)
             before = standings.read(self.registry, model)
-            self._stand(model, msgspec.structs.replace(before, former=None, challenger=None, offline=False))
+            self._stand(model, msgspec.structs.replace(before, former=None, challenger=None, earlier=(), offline=False))
         return record
 
-    def challenge(self, model: str, version: int, cutoff: int, actor: Actor) -> ModelVersion:
-        """Put a version into shadow on live traffic. Raises RegistryError when it cannot be compared."""
+    def challenge(self, model: str, version: int, cutoff: int, actor: Actor, *, goes_on: bool = False) -> ModelVersion:
+        """Put a version into shadow on live traffic. Raises RegistryError when it cannot be compared.
+
+        goes_on: it takes the place of the challenger there is, and their test goes on; else a test begins.
+        """
         record = self.registry.get(model, version)
         with self._alone():
             champion = self._known(model)
@@ -121,7 +126,8 @@ class Switchboard:
                 )
             with self._act(model, "model.challenge", actor, version=version, champion=champion.version):
                 before = standings.read(self.registry, model)
-                self._stand(model, msgspec.structs.replace(before, challenger=Shadow(version, cutoff)))
+                earlier = before.campaign if goes_on else ()
+                self._stand(model, msgspec.structs.replace(before, challenger=Shadow(version, cutoff), earlier=earlier))
         return record
 
     def drop(self, model: str, role: Role, actor: Actor) -> None:
@@ -132,8 +138,7 @@ class Switchboard:
             if shadow is None:
                 raise RegistryError("model.no_shadow", f"{model} has no {role} in shadow", hint="appliance model list")
             with self._act(model, f"model.drop_{role}", actor, version=shadow.version):
-                left = {"challenger": before.challenger, "former": before.former, role: None}
-                self._stand(model, msgspec.structs.replace(before, **left))
+                self._stand(model, before.without(role))
 
     def freeze(self, model: str, frozen: bool, actor: Actor) -> None:
         """Let nothing but a person change the model, or let the loop decide again."""
@@ -149,7 +154,9 @@ class Switchboard:
             self._known(model)
             with self._act(model, "model.offline", actor):
                 before = standings.read(self.registry, model)
-                self._stand(model, msgspec.structs.replace(before, former=None, challenger=None, offline=True))
+                self._stand(
+                    model, msgspec.structs.replace(before, former=None, challenger=None, earlier=(), offline=True)
+                )
                 self._serving.withdraw(model)
 
     def online(self, model: str, actor: Actor) -> ModelVersion:

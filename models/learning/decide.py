@@ -50,8 +50,14 @@ def guards(evidence: Evidence, champion: Load, challenger: Load, limits: Learnin
     return broken
 
 
-def of_challenger(evidence: Evidence, champion: Load, challenger: Load, age_us: int, limits: Learning) -> Verdict:
-    """The verdict on a challenger. age_us: from its cutoff to the newest label."""
+def of_challenger(
+    evidence: Evidence, own: Evidence, champion: Load, challenger: Load, age_us: int, limits: Learning
+) -> Verdict:
+    """The verdict on a challenger. evidence: of the whole test, own: of its own part alone.
+
+    age_us: from the cutoff of the first challenger of the test to the newest label. One that took the place of a better
+    one waits until its own labels speak for it.
+    """
     figures = (
         f"{evidence.rows} labels, {evidence.positives} positive; squared error "
         f"{evidence.brier_challenger:.6f} against {evidence.brier_champion:.6f}"
@@ -59,7 +65,7 @@ def of_challenger(evidence: Evidence, champion: Load, challenger: Load, age_us: 
     if evidence.positives >= limits.min_positives:
         if evidence.worse >= 1 / limits.error_level:
             return Verdict("drop", f"it is worse (e-value {evidence.worse:.3g}): {figures}")
-        if evidence.better >= 1 / limits.error_level:
+        if evidence.better >= 1 / limits.error_level and own.positives and own.better > 1:
             broken = guards(evidence, champion, challenger, limits)
             if not broken:
                 return Verdict("promote", f"it is better (e-value {evidence.better:.3g}): {figures}")

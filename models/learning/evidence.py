@@ -5,7 +5,8 @@ For each event with a label that neither model had learned from, d = (champion's
 fortune on d > 0 has the wealth product(1 + l d) after the events so far; while the challenger is not better on average,
 that is a nonnegative supermartingale, so the chance that it *ever* reaches 1/a is at most a (Ville's inequality). The
 mean of the wealths of several l is one too and needs no l to be chosen. So one may look after every label and stop at
-will, and the order of events changes nothing.
+will, and the order of events changes nothing. The challenger may be changed on the way, as long as each event is scored
+by one that was made before its label was known: what is tested is then that none of them is better.
 
 Waudby-Smith and Ramdas, *Estimating means of bounded random variables by betting*, JRSS-B 2024 (diversified Kelly
 betting); Choe and Ramdas, *Comparing sequential forecasters*, Operations Research 2024 (the same for forecasters).
@@ -14,6 +15,7 @@ betting); Choe and Ramdas, *Comparing sequential forecasters*, Operations Resear
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -33,6 +35,15 @@ class Pairs:
     label: npt.NDArray[np.int8]
     champion: Floats
     challenger: Floats
+
+
+def together(several: Sequence[Pairs]) -> Pairs:
+    """The pairs of challengers that took one another's place, each with the labels of its own time."""
+    return Pairs(
+        np.concatenate([each.label for each in several]),
+        np.concatenate([each.champion for each in several]),
+        np.concatenate([each.challenger for each in several]),
+    )
 
 
 class Evidence(msgspec.Struct, frozen=True):

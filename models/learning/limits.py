@@ -27,19 +27,19 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times are those of the labels (``known_at``), so a replay at any speed decides alike.
 
     update_hours: between two candidates. update_rows, update_positives: new rows with a label that one needs.
-    challenger_days: an undecided challenger then gives way to the next candidate. former_days: how long the champion
-    before is kept in shadow. error_level: chance that a challenger which is not better is ever promoted.
-    way_back_error_level: the same for the way back. min_positives: fewer decide nothing. calibration_error: allowed
-    distance of expected from found positives, as a share, unless the champion is farther off. alert_ratio: allowed
-    alerts of a challenger, times those of the champion. latency_ratio: allowed time of a row in Triton, times its.
-    learning_rate, epochs: of the warm start. new_weight: of a new row, times that of an old one. buffer: the replay
-    buffer.
+    challenger_days: a test that has decided nothing by then ends, and the next candidate begins another. former_days:
+    how long the champion before is kept in shadow. error_level: chance that a test in which no challenger is better
+    ever promotes one. way_back_error_level: the same for the way back. min_positives: fewer decide nothing.
+    calibration_error: allowed distance of expected from found positives, as a share, unless the champion is farther
+    off. alert_ratio: allowed alerts of a challenger, times those of the champion. latency_ratio: allowed time of a row
+    in Triton, times its. learning_rate, epochs: of the warm start. new_weight: of a new row, times that of an old one.
+    buffer: the replay buffer.
     """
 
-    update_hours: _Amount = 12
+    update_hours: _Amount = 8
     update_rows: _Count = 1_000
     update_positives: _Count = 10
-    challenger_days: _Amount = 1
+    challenger_days: _Amount = 2
     former_days: _Amount = 7
     error_level: _Share = 0.05
     way_back_error_level: _Share = 0.05
@@ -47,7 +47,7 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration_error: _Amount = 0.5
     alert_ratio: _Amount = 2.0
     latency_ratio: _Amount = 2.0
-    learning_rate: _Amount = 0.003
+    learning_rate: _Amount = 0.005
     epochs: _Count = 20
     new_weight: _Amount = 4
     buffer: Buffer = Buffer()

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from appliance import golden
@@ -54,13 +55,13 @@ class Live:
         found = standings.read(self._registry, self._model)
         if found.cutoff:
             return found
-        return Standing(found.challenger, found.former, found.frozen, found.offline, self._champion().learned_until)
+        return msgspec.structs.replace(found, cutoff=self._champion().learned_until)
 
     def newest_label(self) -> int:
         return self._labelled.newest_label()
 
-    def pairs(self, shadow: Shadow) -> Pairs:
-        return self._labelled.pairs(shadow.version, self._champion().version, shadow.cutoff)
+    def pairs(self, shadow: Shadow, until: int) -> Pairs:
+        return self._labelled.pairs(shadow.version, self._champion().version, shadow.cutoff, until)
 
     def loads(self, role: Role) -> tuple[Load, Load]:
         shadow = self.standing().of(role)

@@ -12,7 +12,7 @@ import msgspec
 
 from models.learning import decide
 from models.learning.decide import Load, Verdict
-from models.learning.evidence import Evidence, Pairs, weigh
+from models.learning.evidence import Evidence, Pairs, together, weigh
 from models.learning.limits import Learning
 from models.standing import Role, Shadow, Standing
 
@@ -26,8 +26,8 @@ class World(Protocol):
     def newest_label(self) -> int:
         """Since when the newest settled label is known; 0 if there is none."""
 
-    def pairs(self, shadow: Shadow) -> Pairs:
-        """Events whose label is known after the shadow's cutoff, with the champion's and its score."""
+    def pairs(self, shadow: Shadow, until: int) -> Pairs:
+        """Events whose label is known in (the shadow's cutoff, until], with the champion's score and its own."""
 
     def loads(self, role: Role) -> tuple[Load, Load]:
         """What the champion and the version in shadow mean for serving."""
@@ -65,7 +65,7 @@ def step(world: World, limits: Learning) -> list[Done]:
     done += _challenger(world, newest, limits)
     standing = world.standing()
     rows, positives = world.fresh(standing.cutoff)
-    if standing.challenger is None and decide.update_due(standing.cutoff, newest, rows, positives, limits):
+    if decide.update_due(standing.cutoff, newest, rows, positives, limits):
         world.make_candidate(newest)
         done.append(Done("candidate", f"{rows} new labels, {positives} positive", {"cutoff": newest}))
     return done
@@ -83,7 +83,7 @@ def _former(world: World, newest: int, limits: Learning) -> list[Done]:
     shadow = world.standing().former
     if shadow is None:
         return []
-    evidence = weigh(world.pairs(shadow))
+    evidence = weigh(world.pairs(shadow, newest))
     verdict = decide.of_former(evidence, newest - shadow.cutoff, limits)
     figures = _figures(evidence, *world.loads("former"))
     if verdict.act == "back":
@@ -94,12 +94,15 @@ def _former(world: World, newest: int, limits: Learning) -> list[Done]:
 
 
 def _challenger(world: World, newest: int, limits: Learning) -> list[Done]:
-    shadow = world.standing().challenger
-    if shadow is None:
+    campaign = world.standing().campaign
+    if not campaign:
         return []
-    evidence = weigh(world.pairs(shadow))
+    shadow = campaign[-1]
+    ends = [*(each.cutoff for each in campaign[1:]), newest]
+    found = [world.pairs(each, end) for each, end in zip(campaign, ends, strict=True)]
+    evidence, own = weigh(together(found)), weigh(found[-1])
     champion, challenger = world.loads("challenger")
-    verdict = decide.of_challenger(evidence, champion, challenger, newest - shadow.cutoff, limits)
+    verdict = decide.of_challenger(evidence, own, champion, challenger, newest - campaign[0].cutoff, limits)
     figures = _figures(evidence, champion, challenger)
     if verdict.act == "promote":
         world.promote(shadow.version, verdict.why, figures)

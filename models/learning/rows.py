@@ -62,14 +62,14 @@ class Labelled:
             {"since": since, "until": until, "versions": list(versions)},
         ).to_arrow_table()
 
-    def pairs(self, version: int, champion: int, cutoff: int) -> Pairs:
-        """Events with a label known after ``cutoff`` that both versions have scored in shadow."""
+    def pairs(self, version: int, champion: int, since: int, until: int) -> Pairs:
+        """Events with a label known in (since, until] that both versions have scored in shadow."""
         found = self._connection.execute(
             """SELECT label, champion_score, score
             FROM (FROM shadow WHERE version = ? AND champion_version = ?
               QUALIFY row_number() OVER (PARTITION BY event_key ORDER BY way <> 'cdc', predicted_at, prediction_id) = 1)
-            JOIN answers USING (event_key) WHERE label_known_at > ?""",
-            [str(version), str(champion), cutoff],
+            JOIN answers USING (event_key) WHERE label_known_at > ? AND label_known_at <= ?""",
+            [str(version), str(champion), since, until],
         ).fetchnumpy()
         return Pairs(
             np.asarray(found["label"], np.int8),

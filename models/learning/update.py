@@ -64,7 +64,7 @@ def update(context: Context, plan: Plan, service_name: str, cutoff: int, progres
         progress(f"not put into shadow: {record.refused}")
     else:
         actor = Actor.now(context, LEARNER, f"updated from version {champion.version}")
-        Switchboard(context).challenge(service.model, version, cutoff, actor)
+        Switchboard(context).challenge(service.model, version, cutoff, actor, goes_on=True)
         progress(f"version {version} of {service.model} runs in shadow")
     return record
 

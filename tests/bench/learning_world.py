@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -125,9 +126,9 @@ class Replayed:
         known = self.lab.replay.known_at
         return int(known[known <= self.now].max())
 
-    def pairs(self, shadow: Shadow) -> Pairs:
+    def pairs(self, shadow: Shadow, until: int) -> Pairs:
         known = self.lab.replay.known_at
-        rows = np.flatnonzero((known > shadow.cutoff) & (known <= self.now))
+        rows = np.flatnonzero((known > shadow.cutoff) & (known <= until))
         other = self.versions[shadow.version].scores
         return Pairs(self.lab.replay.label[rows], self.champion.scores[rows], other[rows])
 
@@ -158,12 +159,13 @@ class Replayed:
         self._standing = Standing(cutoff=self._standing.cutoff)
 
     def drop(self, role: Role, why: str, figures: dict[str, Any]) -> None:
-        left = {"challenger": self._standing.challenger, "former": self._standing.former, role: None}
-        self._standing = Standing(challenger=left["challenger"], former=left["former"], cutoff=self._standing.cutoff)
+        self._standing = self._standing.without(role)
 
     def make_candidate(self, cutoff: int) -> None:
         made, refused = self.lab.update(self.champion, cutoff)
         self.versions[made.number] = made
         self.candidates += 1
-        challenger = None if refused else Shadow(made.number, cutoff)
-        self._standing = Standing(challenger=challenger, former=self._standing.former, cutoff=cutoff)
+        before = msgspec.structs.replace(self._standing, cutoff=cutoff)
+        if not refused:
+            before = msgspec.structs.replace(before, challenger=Shadow(made.number, cutoff), earlier=before.campaign)
+        self._standing = before

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
 from models.learning import decide
 from models.learning.decide import HOUR_US, Load
-from models.learning.evidence import Evidence
+from models.learning.evidence import Evidence, Pairs, weigh
 from models.learning.limits import Learning
 from models.split import DAY_US
 
@@ -16,11 +17,20 @@ _CALM = Load(0.01, 1.5)
 
 
 def _of(evidence: Evidence, load: Load = _CALM, age_us: int = HOUR_US) -> str:
-    return decide.of_challenger(evidence, _CALM, load, age_us, _LIMITS).act
+    return decide.of_challenger(evidence, _BETTER, _CALM, load, age_us, _LIMITS).act
 
 
 def test_a_better_one_is_promoted() -> None:
     assert _of(_BETTER) == "promote"
+
+
+def test_one_that_took_the_place_of_a_better_one_waits_for_labels_of_its_own() -> None:
+    own, none = (
+        msgspec.structs.replace(_BETTER, better=0.4),
+        weigh(Pairs(np.zeros(0, np.int8), np.zeros(0), np.zeros(0))),
+    )
+    for one in (own, none):
+        assert decide.of_challenger(_BETTER, one, _CALM, _CALM, HOUR_US, _LIMITS).act == "wait"
 
 
 def test_too_few_positives_decide_nothing() -> None:
@@ -40,7 +50,7 @@ def test_a_better_one_that_breaks_a_guard_rail_is_dropped_and_it_is_said_why() -
         (_BETTER, Load(0.05, 1.5), "alerts"),
         (_BETTER, Load(0.01, 30.0), "ms"),
     ):
-        verdict = decide.of_challenger(evidence, _CALM, load, HOUR_US, _LIMITS)
+        verdict = decide.of_challenger(evidence, _BETTER, _CALM, load, HOUR_US, _LIMITS)
         assert verdict.act == "drop" and word in verdict.why
 
 

@@ -29,6 +29,7 @@ class _World:
         self._standing = standing
         self._better = {1: former_better, 3: challenger_better}
         self.done: list[str] = []
+        self.asked: list[tuple[int, int]] = []
 
     def standing(self) -> Standing:
         return self._standing
@@ -36,8 +37,9 @@ class _World:
     def newest_label(self) -> int:
         return 20 * HOUR_US
 
-    def pairs(self, shadow: Shadow) -> Pairs:
-        return _pairs(self._better[shadow.version])
+    def pairs(self, shadow: Shadow, until: int) -> Pairs:
+        self.asked.append((shadow.version, until))
+        return _pairs(self._better.get(shadow.version, False))
 
     def loads(self, role: Role) -> tuple[Load, Load]:
         return Load(0.1, 1.0), Load(0.1, 1.0)
@@ -55,7 +57,7 @@ class _World:
 
     def drop(self, role: Role, why: str, figures: dict[str, Any]) -> None:
         self.done.append(f"drop {role}")
-        self._standing = msgspec.structs.replace(self._standing, **{role: None})
+        self._standing = self._standing.without(role)
 
     def make_candidate(self, cutoff: int) -> None:
         self.done.append(f"candidate {cutoff // HOUR_US}")
@@ -79,8 +81,16 @@ def test_a_former_that_was_better_serves_again() -> None:
     assert _acts(world) == ["back"], "the challenger goes with the champion that it was made of"
 
 
-def test_an_undecided_challenger_stays_and_nobody_new_is_made_meanwhile() -> None:
-    assert _acts(_World(Standing(challenger=_CHALLENGER, cutoff=0))) == []
+def test_an_undecided_challenger_stays_and_gives_way_to_a_newer_one_in_the_same_test() -> None:
+    assert _acts(_World(Standing(challenger=_CHALLENGER, cutoff=10 * HOUR_US))) == []
+    assert _acts(_World(Standing(challenger=_CHALLENGER, cutoff=8 * HOUR_US))) == ["candidate 20"]
+
+
+def test_labels_speak_for_the_challenger_of_their_time() -> None:
+    earlier = (Shadow(4, 0), Shadow(5, 4 * HOUR_US))
+    world = _World(Standing(challenger=_CHALLENGER, earlier=earlier, cutoff=10 * HOUR_US), challenger_better=True)
+    assert _acts(world) == ["promote 3"]
+    assert world.asked == [(4, 4 * HOUR_US), (5, 10 * HOUR_US), (3, 20 * HOUR_US)]
 
 
 def test_without_a_challenger_a_candidate_is_made_when_it_is_due() -> None:
@@ -89,7 +99,7 @@ def test_without_a_challenger_a_candidate_is_made_when_it_is_due() -> None:
 
 
 def test_an_old_undecided_one_gives_way_to_the_next_in_the_same_round() -> None:
-    world = _World(Standing(challenger=Shadow(3, -5 * HOUR_US), cutoff=-5 * HOUR_US))
+    world = _World(Standing(challenger=Shadow(3, -30 * HOUR_US), cutoff=-5 * HOUR_US))
     assert _acts(world) == ["drop challenger", "candidate 20"]
 
 
