@@ -11,12 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import TrainingSetError
-from models.metrics import auc_roc, average_precision, top_precision_by_day
+from models.metrics import Bin, auc_roc, average_precision, brier, reliability, top_precision_by_day
 from models.split import DAY_US, Split
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """rows, positives: judged. left_out: rows of subjects already known. top_precision: mean over the days."""
+    """rows, positives: judged. left_out: rows of subjects already known. top_precision: mean over the days.
+
+    brier: mean squared distance of score and outcome, None in records made before it was taken. brier_base: that of
+    a model which gives every row the share of positives. reliability: scores against outcomes, ten bins.
+    """
 
     rows: int
     positives: int
@@ -26,6 +30,9 @@ class Evaluation(msgspec.Struct, frozen=True):
     top_precision: float
     top: int
     days: int
+    brier: float | None = None
+    brier_base: float | None = None
+    reliability: tuple[Bin, ...] = ()
 
 
 def unknown_subjects(
@@ -60,7 +67,7 @@ def evaluate(
             f"the test period has {len(labels)} judged rows, {positives} of them positive: both classes are needed",
             hint="choose another period with --train-to, or a longer --test-days",
         )
-    days = event_time // DAY_US
+    days, share = event_time // DAY_US, positives / len(labels)
     shares = top_precision_by_day(days, subject, labels, scores, top)
     return Evaluation(
         rows=len(labels),
@@ -71,4 +78,7 @@ def evaluate(
         top_precision=float(np.mean(shares)),
         top=top,
         days=len(shares),
+        brier=brier(labels, scores),
+        brier_base=share * (1 - share),
+        reliability=tuple(reliability(labels, scores)),
     )

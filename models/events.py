@@ -30,13 +30,19 @@ def tables(plan: Plan, service: Service, recipe: Recipe) -> tuple[CapturedTable,
     return captured[service.event_table], captured[recipe.label.table]
 
 
-def lake_versions(context: Context, found: tuple[CapturedTable, ...]) -> dict[str, int]:
-    """Lake folder → newest version of each change table."""
-    versions = {}
+def lake_versions(
+    context: Context, found: tuple[CapturedTable, ...], scratch: Path
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Lake folder → newest version of each change table, and the last position in it ("" where it is empty)."""
+    versions, positions = {}, {}
     for table in found:
         name = context.names.lake_changes(table.source, table.table)
         versions[name] = int(delta.open_table(context.layout.lake / name).version())
-    return versions
+        with reading.connect(scratch, reading.Limits(_MEMORY_MIB)) as connection:
+            reading.changes(context, connection, table).create_view("changes")
+            row = connection.execute("SELECT max(position) FROM changes").fetchone()
+        positions[name] = str(row[0]) if row and row[0] else ""
+    return versions, positions
 
 
 def last_event(context: Context, events: CapturedTable, scratch: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -21,8 +21,8 @@ from models.registry import Frame
 from models.split import FIT, TAIL, TEST, UNUSED, Split
 from stream_jobs.plan import Service
 
-FeatureSource = Callable[[Context, Service, pa.Table], pa.Table]
-"""(context, service, events as ``models.events.labelled`` gives them) → the service's features, a row an event."""
+FeatureSource = Callable[[Context, Service, pa.Table], Iterable[pa.RecordBatch]]
+"""(context, service, events as ``models.events.labelled`` gives them) → its features, a row an event, in order."""
 FILE = "frame.parquet"
 _NAMES = {FIT: "fit", TAIL: "tail", TEST: "test"}
 
@@ -36,8 +36,10 @@ class Described(msgspec.Struct, frozen=True):
     unlabelled: int
     left_out: int
 
-    def record(self, missing_share: dict[str, float], lake_versions: dict[str, int]) -> Frame:
-        return Frame(self.sha256, self.rows, self.positives, self.unlabelled, missing_share, lake_versions)
+    def record(
+        self, missing_share: dict[str, float], lake_versions: dict[str, int], positions: dict[str, str]
+    ) -> Frame:
+        return Frame(self.sha256, self.rows, self.positives, self.unlabelled, missing_share, lake_versions, positions)
 
 
 def inputs(service: Service) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ def build(
     """Write the rows that are used: inputs (float32, NaN where missing), label, part, event_key, event_time, subject.
 
     Rows of the gap and rows without an answer are not in it, nor are test rows of subjects that were known by then.
+    Features go from the lake into the file batch by batch: beside the events only one batch is in memory.
     Raises TrainingSetError when a part has no row or one class only, or when a feature is missing.
     """
     times = _ints(events["event_time"])
@@ -71,18 +74,20 @@ def build(
     _check_parts(parts, labels, split)
     used = np.flatnonzero(parts != UNUSED)
     chosen = events.take(pa.array(used))
-    table = _matrix(inputs(service), source(context, service, chosen), len(used))
-    for name, column in {
-        "event_key": chosen["event_key"],
-        "event_time": pa.array(times[used]),
-        "subject": pa.array(subject[used]),
-        "label": pa.array(labels[used].astype(np.int8)),
-        "part": pa.array(parts[used]),
-    }.items():
-        table = table.append_column(name, column)
-    parquet.write_table(table, path, compression="zstd")
+    known = pa.table(
+        {
+            "event_key": chosen["event_key"],
+            "event_time": pa.array(times[used]),
+            "subject": pa.array(subject[used]),
+            "label": pa.array(labels[used].astype(np.int8)),
+            "part": pa.array(parts[used]),
+        }
+    )
+    _write(known, inputs(service), source(context, service, chosen), path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Described(
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=sha256,
         rows={name: int((parts == part).sum()) for part, name in _NAMES.items()},
         positives={name: int(labels[parts == part].sum()) for part, name in _NAMES.items()},
         unlabelled=int((in_period & (parts == UNUSED)).sum()) - left_out,
@@ -108,18 +113,27 @@ def _subjects(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     return np.asarray(np.unique(values.astype(str), return_inverse=True)[1], dtype=np.int64)
 
 
-def _matrix(names: tuple[str, ...], features: pa.Table, rows: int) -> pa.Table:
-    """The inputs as float32 columns. Raises TrainingSetError when one is not there or a row is."""
-    missing = [name for name in names if name not in features.column_names]
-    if missing or features.num_rows != rows:
-        raise TrainingSetError(
-            "training.features",
-            f"of {len(names)} features {missing or 'none'} are missing in the training set, "
-            f"which has {features.num_rows} rows for {rows} events",
-            hint="appliance features apply, then train again",
-        )
-    columns = [pc.cast(pc.cast(features[name], pa.float64()), pa.float32()) for name in names]
-    return pa.table([pc.fill_null(column, float("nan")) for column in columns], names=list(names))
+def _write(known: pa.Table, names: tuple[str, ...], features: Iterable[pa.RecordBatch], path: Path) -> None:
+    """Inputs as float32, then what is known of each row. Raises TrainingSetError when a feature or a row is missing."""
+    schema = pa.schema([*(pa.field(name, pa.float32()) for name in names), *known.schema])
+    done = 0
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in features:
+            missing = [name for name in names if name not in batch.schema.names]
+            if missing:
+                raise _incomplete(f"features {missing} are missing in the training set")
+            columns = [pc.cast(pc.cast(batch[name], pa.float64()), pa.float32()) for name in names]
+            filled = [pc.fill_null(column, float("nan")) for column in columns]
+            rows = known.slice(done, batch.num_rows)
+            done += batch.num_rows
+            if rows.num_rows == batch.num_rows:
+                writer.write_table(pa.table([*filled, *rows.columns], schema=schema))
+    if done != known.num_rows:
+        raise _incomplete(f"the features have {done} rows for {known.num_rows} events")
+
+
+def _incomplete(what: str) -> TrainingSetError:
+    return TrainingSetError("training.features", what, hint="appliance features apply, then train again")
 
 
 def _check_parts(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64], split: Split) -> None:

@@ -5,6 +5,8 @@ Definitions are those of scikit-learn's ``roc_auc_score`` and ``average_precisio
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -62,3 +64,49 @@ def top_precision_by_day(days: Keys, keys: Keys, labels: Labels, scores: Floats,
         found.update(int(key) for key in hits)
         shares.append(len(hits) / top)
     return shares
+
+
+def precision_recall(labels: Labels, scores: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(precision, recall) of everything from a score on, for each score, the highest first. [n], [n] → [m], [m].
+
+    Raises ValueError without a positive.
+    """
+    positives = int(labels.sum())
+    if positives == 0:
+        raise ValueError("recall needs at least one positive")
+    order = np.argsort(-scores, kind="stable")
+    last_of_score = np.append(np.diff(scores[order]) != 0, True)
+    found = np.cumsum(labels[order])[last_of_score]
+    return found / (np.flatnonzero(last_of_score) + 1), found / positives
+
+
+def brier(labels: Labels, scores: Floats) -> float:
+    """Mean squared distance of probability and outcome (Brier 1950). [n], [n] → 0…1, the lower the better."""
+    return float(np.mean((scores.astype(np.float64) - labels) ** 2))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows of like score: their number, mean score and share of positives."""
+
+    rows: int
+    mean_score: float
+    positive_share: float
+
+
+def reliability(labels: Labels, scores: Floats, bins: int = 10) -> list[Bin]:
+    """Scores against outcomes, the lowest first. [n], [n] → at most ``bins``.
+
+    Bins hold about the same number of positives, not of rows: where positives are rare, bins of the same width or
+    number of rows would put nearly all of them into one. Rows of one score are never parted.
+    """
+    order = np.argsort(scores, kind="stable")
+    found = np.cumsum(labels[order])
+    wanted = found[-1] * np.arange(1, bins) / bins
+    borders = scores[order][np.minimum(np.searchsorted(found, wanted), len(scores) - 1)]
+    which = np.searchsorted(np.unique(borders), scores, side="left")
+    made = []
+    for number in np.unique(which):
+        rows = which == number
+        made.append(Bin(int(rows.sum()), float(scores[rows].mean()), float(labels[rows].mean())))
+    return made

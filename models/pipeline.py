@@ -10,20 +10,17 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-import pyarrow.parquet as parquet
 
-from appliance.clients.triton import TritonClient
 from appliance.golden import Golden
 from appliance.golden import write as write_golden
 from appliance.parts.base import Context
-from models import evaluation, events, frame, gate, process, recipe, split, thresholds
-from models.evaluation import Evaluation
-from models.process import Progress, Result
+from models import events, frame, gate, judging, process, recipe, runs, split
+from models.errors import TrainingError
+from models.judging import Later
+from models.process import Progress
 from models.recipe import Recipe
-from models.registry import ModelVersion, Registry, Thresholds
+from models.registry import ModelVersion, Registry
 from models.serving import Serving
-from models.split import TAIL, TEST
 from models.switching import Actor, Switchboard
 from stream_jobs.compiler.definition import inputs_hash
 from stream_jobs.plan import Plan, Service
@@ -31,7 +28,10 @@ from stream_jobs.plan import Plan, Service
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user may say of a training. Times are µs UTC, None for the latest possible; the rest as in the recipe."""
+    """What a user may say of a training. Times are µs UTC, None for the latest possible; the rest as in the recipe.
+
+    onnx: path of a model made elsewhere, which is brought in instead of training one; "" trains.
+    """
 
     train_from: int | None = None
     train_to: int | None = None
@@ -40,6 +40,7 @@ class Wish:
     seed: int = 7
     device: str = "auto"
     promote: bool = True
+    onnx: str = ""
 
 
 def read_recipe(scenario: str) -> Recipe:
@@ -67,9 +68,12 @@ def train(
     except BaseException:
         shutil.rmtree(folder)
         raise
-    finally:
-        shutil.rmtree(folder / "scratch", ignore_errors=True)
     registry.put(record)
+    try:
+        process.keep_run(context, runs.told(context, record, folder), folder)
+    except TrainingError as error:  # the store of runs is a copy: a version is not lost for it
+        progress(f"the run is not in the store of runs: {error.message}")
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
     progress(f"version {version} of {service.model} is in the registry")
     if record.refused:
         progress(f"not promoted: {record.refused}")
@@ -98,7 +102,7 @@ def _make(
     """Everything up to the record; files lie in the version's folder."""
     folder = Registry.of(context).path(service.model, version)
     found = events.tables(plan, service, how)
-    lake_versions = events.lake_versions(context, found)
+    lake_versions, positions = events.lake_versions(context, found, folder / "scratch")
     last = events.last_event(context, found[0], folder / "scratch")
     periods = split.make(how.periods, wish.train_from, wish.train_to, last)
     progress(
@@ -110,17 +114,22 @@ def _make(
     described = frame.build(context, service, how, periods, rows, source, folder / frame.FILE)
     progress(f"training set: {described.rows} rows, of them positive {described.positives}")
     inputs = frame.inputs(service)
-    result = process.train(context, how, inputs, folder, wish.seed, wish.device, progress)
+    if wish.onnx:
+        result = process.adopt(context, how, inputs, folder, Path(wish.onnx), progress)
+    else:
+        result = process.train(context, how, inputs, folder, wish.seed, wish.device, progress)
     gate.check_equal(result.torch_onnx_difference)
-    judged = _evaluate(folder, how, described.left_out)
+    later = Later.read(folder, inputs, described.left_out)
+    judged = later.judged(later.scores, how)
     progress(
         f"on the later period: AUC ROC {judged.auc_roc:.4f}, average precision {judged.average_precision:.4f}, "
         f"precision among {judged.top} a day {judged.top_precision:.4f}"
     )
     golden = Golden(service.model, str(version), result.golden.rows, result.golden.scores)
     write_golden(golden, folder)
-    difference = Serving.of(context).try_out(golden, folder / "model.onnx")
-    progress(f"Triton is {difference:.1e} away from torch on {len(golden.rows)} golden rows")
+    trial = judging.on_trial(context, golden, folder, later)
+    progress(f"in Triton: {trial.held_out_difference:.1e} away, one row in p99 {trial.latency_p99_ms:.2f} ms")
+    checks = judging.checks(context, how, service.model, inputs, judged, trial, later)
     return ModelVersion(
         model=service.model,
         version=version,
@@ -132,18 +141,24 @@ def _make(
         recipe=how,
         seed=wish.seed,
         split=periods,
-        frame=described.record(result.missing_share, lake_versions),
+        frame=described.record(result.missing_share, lake_versions, positions),
         evaluation=judged,
-        thresholds=_thresholds(folder, how, service, result),
+        thresholds=judging.suggested(folder, how, service, np.asarray(result.tail_scores)),
         calibration=result.calibration,
         epochs=result.epochs,
         torch_onnx_difference=result.torch_onnx_difference,
-        triton_difference=difference,
+        triton_difference=max(trial.golden_difference, trial.held_out_difference),
         model_sha256=hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
         device=result.device,
         train_seconds=result.train_seconds,
         libraries=result.versions,
-        refused=_refusal(context, how, service, inputs, folder, judged),
+        refused=gate.refusal(checks),
+        origin="imported" if wish.onnx else "trained",
+        baseline=later.beside(how),
+        curves=result.curves,
+        checks=checks,
+        latency_p99_ms=trial.latency_p99_ms,
+        phases=result.phases,
     )
 
 
@@ -151,65 +166,6 @@ def _days(start: int, end: int) -> str:
     """A period [start, end) in words: its first and last day."""
     first, last = (np.datetime64(time, "us").astype("datetime64[D]") for time in (start, end - 1))
     return f"{first} … {last}"
-
-
-@dataclass(frozen=True)
-class _Test:
-    """The judged rows of a frame: x [n, k] float32, the others [n]."""
-
-    x: npt.NDArray[np.float32]
-    times: npt.NDArray[np.int64]
-    subject: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
-
-
-def _test(folder: Path, inputs: tuple[str, ...] = ()) -> _Test:
-    table = parquet.read_table(folder / frame.FILE)
-    scores = parquet.read_table(folder / "scores.parquet")["score"].to_numpy()
-    test = table["part"].to_numpy() == TEST
-    x = np.stack([table[name].to_numpy()[test] for name in inputs], axis=1) if inputs else np.zeros((0, 0), np.float32)
-    return _Test(
-        x, table["event_time"].to_numpy()[test], table["subject"].to_numpy()[test],
-        table["label"].to_numpy()[test].astype(np.int64), scores[test],
-    )  # fmt: skip
-
-
-def _evaluate(folder: Path, how: Recipe, left_out: int) -> Evaluation:
-    test = _test(folder)
-    return evaluation.evaluate(test.times, test.subject, test.labels, test.scores, how.evaluation.top, left_out)
-
-
-def _refusal(
-    context: Context, how: Recipe, service: Service, inputs: tuple[str, ...], folder: Path, judged: Evaluation
-) -> str:
-    """Why the gate keeps the candidate back: the champion, asked in Triton, does better on the very same rows.
-
-    A champion with other inputs cannot be asked; its own recorded evaluation is taken then.
-    """
-    registry = Registry.of(context)
-    champion = registry.champion(service.model)
-    if champion is None:
-        return ""
-    record = registry.get(service.model, champion.version)
-    if record.inputs != inputs:
-        return gate.refusal(how.gate, judged, record.evaluation)
-    test = _test(folder, inputs)
-    with TritonClient.of(context) as triton:
-        scores, _ = triton.infer(service.model, test.x)
-    other = evaluation.evaluate(
-        test.times, test.subject, test.labels, scores, how.evaluation.top, judged.left_out
-    )  # fmt: skip
-    return gate.refusal(how.gate, judged, other)
-
-
-def _thresholds(folder: Path, how: Recipe, service: Service, result: Result) -> Thresholds:
-    table = parquet.read_table(folder / frame.FILE, columns=["label", "part"])
-    labels = table["label"].to_numpy()[table["part"].to_numpy() == TAIL].astype(np.int64)
-    return thresholds.suggest(
-        np.asarray(result.tail_scores), labels, how.periods.tail_days,
-        service.policy.daily_review_capacity, how.policy.decline_precision,
-    )  # fmt: skip
 
 
 def periods(record: ModelVersion) -> dict[str, str]:

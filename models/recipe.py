@@ -46,6 +46,16 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     members: int = 3
 
 
+class Trees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See ``models.train.spec.Trees``."""
+
+    count: int = 0
+    learning_rate: float = 0.05
+    leaves: int = 8
+    l2: float = 1.0
+    share: float = 0.5
+
+
 class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See ``models.train.spec.Fit``."""
 
@@ -65,16 +75,39 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A candidate worse than the champion by more than ``margin`` in ``measure`` is not promoted."""
+    """What a version must show before it may serve.
+
+    measure, margin: it may be worse than the champion by so much. *_floor: never less than this on the later period,
+    champion or not. brier_skill_floor: 1 - Brier score / that of always saying the share of positives; above 0 means
+    that its probabilities tell something. latency_p99_ms: of a call with one row, in Triton.
+    """
 
     measure: Measure = "average_precision"
     margin: float = 0.02
+    average_precision_floor: float = 0.0
+    auc_roc_floor: float = 0.5
+    top_precision_floor: float = 0.0
+    brier_skill_floor: float = 0.0
+    latency_p99_ms: float = 50.0
 
 
 class PolicyHints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """decline_precision: wanted share of positives among what is declined, for the suggested threshold."""
+    """decline_precision: wanted share of positives among what is declined, for the suggested threshold.
+
+    review_cost: of looking at one row, in the unit of ``amount``, the input that says what a missed positive costs,
+    times ``missed_share``. Without a review_cost no threshold by cost is suggested.
+    """
 
     decline_precision: float = 0.9
+    review_cost: float | None = None
+    missed_share: float = 1.0
+    amount: str = "amount"
+
+
+class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The model of scikit-learn that is trained beside the network and judged on the same rows."""
+
+    kind: Literal["gradient_boosting", "logistic_regression", "none"] = "gradient_boosting"
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,10 +118,12 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     periods: Periods = Periods()
     inputs: Inputs = Inputs()
     network: Network = Network()
+    trees: Trees = Trees()
     fit: Fit = Fit()
     gate: Gate = Gate()
     policy: PolicyHints = PolicyHints()
     learning: Learning = Learning()
+    baseline: Baseline = Baseline()
 
 
 def read(path: Path) -> Recipe:

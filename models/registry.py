@@ -1,7 +1,8 @@
 """The model registry: one folder a version, one record in each, one pointer to the champion.
 
 ``data/models/<model>/<version>/``: ``model.json`` (the record), ``model.onnx``, ``golden.json``, ``frame.parquet`` (the
-training set), ``scores.parquet``. ``data/models/<model>/champion.json`` alone says which version is the champion.
+training set), ``scores.parquet``, plots (``.svg``). ``data/models/<model>/champion.json`` alone says which version
+is the champion.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ State = Literal["candidate", "champion", "retired"]
 class Frame(msgspec.Struct, frozen=True):
     """A training set: rows of each part, share of positives, and the versions of the Delta tables it was read from.
 
-    unlabelled: rows of the periods that no answer, or none in time, was there for.
+    unlabelled: rows of the periods that no answer, or none in time, was there for. positions: of each change table,
+    the last position in it when it was read.
     """
 
     sha256: str
@@ -34,17 +36,56 @@ class Frame(msgspec.Struct, frozen=True):
     unlabelled: int
     missing_share: dict[str, float]
     lake_versions: dict[str, int]
+    positions: dict[str, str] = {}
+
+
+class ByCost(msgspec.Struct, frozen=True):
+    """The review threshold at which reviews and missed positives together cost least, on the tail, a day.
+
+    cost_without: of looking at nothing. cost_of_policy: with the review threshold of the scenario's policy.
+    """
+
+    review: float
+    reviews_per_day: float
+    cost_per_day: float
+    cost_without: float
+    cost_of_policy: float
 
 
 class Thresholds(msgspec.Struct, frozen=True):
     """Suggested for the policy, from the tail of the past.
 
     review: so many payments a day score above it as can be looked at. decline: None where no score is sure enough.
+    by_cost: None where the recipe names no cost of a review.
     """
 
     review: float
     decline: float | None
     tail_rows_per_day: float
+    by_cost: ByCost | None = None
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """A network while its number of epochs was looked for: a value an epoch (``models.train.fit.Curve``)."""
+
+    fit_loss: tuple[float, ...]
+    tail_loss: tuple[float, ...]
+    tail_average_precision: tuple[float, ...]
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """The baseline: which model, and how it does on the same rows."""
+
+    kind: str
+    evaluation: Evaluation
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One of the gate's questions. refusal: why the answer keeps the version back, empty if it does not."""
+
+    name: str
+    got: str
+    refusal: str = ""
 
 
 class ModelVersion(msgspec.Struct, frozen=True):
@@ -54,7 +95,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
     refused: why the gate did not let it through, empty if it did. inputs_hash: what its inputs mean
     (``stream_jobs.compiler.definition.inputs_hash``); a service with other inputs is not served with it.
     parent: the version that this one is an update of, 0 for one trained from nothing. labels_until: of an update, since
-    when the newest label is known that it was made of.
+    when the newest label is known that it was made of. origin: "trained" here, or "imported". checks: all that the gate
+    asked. latency_p99_ms: of calls with one row, in Triton. phases: seconds of each part of the training.
     """
 
     model: str
@@ -81,6 +123,12 @@ class ModelVersion(msgspec.Struct, frozen=True):
     inputs_hash: str = ""
     parent: int = 0
     labels_until: int = 0
+    origin: str = "trained"
+    baseline: Beside | None = None
+    curves: tuple[Curve, ...] = ()
+    checks: tuple[Check, ...] = ()
+    latency_p99_ms: float | None = None
+    phases: dict[str, float] = {}
 
     @property
     def learned_until(self) -> int:
@@ -117,7 +165,7 @@ class Registry:
 
     def versions(self, model: str) -> list[ModelVersion]:
         """Oldest first. Raises RegistryError when there is none."""
-        numbers = self._numbers(model)
+        numbers = self.numbers(model)
         if not numbers:
             raise RegistryError(
                 "model.unknown",
@@ -126,7 +174,8 @@ class Registry:
             )
         return [self.get(model, number) for number in numbers]
 
-    def _numbers(self, model: str) -> list[int]:
+    def numbers(self, model: str) -> list[int]:
+        """Of the versions there are, in order."""
         return sorted(int(path.parent.name) for path in (self.folder / model).glob("*/model.json"))
 
     def get(self, model: str, version: int) -> ModelVersion:
@@ -135,7 +184,7 @@ class Registry:
         if not path.exists():
             raise RegistryError(
                 "model.no_version",
-                f"model {model!r} has no version {version}; there are {self._numbers(model)}",
+                f"model {model!r} has no version {version}; there are {self.numbers(model)}",
                 hint=f"appliance model list {model}",
             )
         return msgspec.json.decode(path.read_bytes(), type=ModelVersion)
@@ -148,7 +197,7 @@ class Registry:
 
     def next_version(self, model: str) -> int:
         """A number no version has."""
-        return max(self._numbers(model), default=0) + 1
+        return max(self.numbers(model), default=0) + 1
 
     def remove_unfinished(self, model: str) -> None:
         """Remove what a training that was killed has left: folders of versions without a record."""

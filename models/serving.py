@@ -70,14 +70,6 @@ class Serving:
         """Raises TritonUnavailableError when there is no server to load a model into."""
         self._triton.live()
 
-    def try_out(self, rows: Golden, onnx: Path) -> float:
-        """Load a model under another name, score its golden rows, and take it away. The largest difference.
-
-        Raises DeploymentError when it cannot be loaded or a score is wrong.
-        """
-        with self.lent(rows, onnx, "candidate") as trial:
-            return trial.difference
-
     @contextmanager
     def lent(self, rows: Golden, onnx: Path, purpose: str) -> Iterator[Lent]:
         """A version in Triton under the name ``<model>-<purpose>``, checked, and taken away afterwards.

@@ -21,11 +21,14 @@ from appliance.clients import redis as redis_clients
 from appliance.clock import Clock
 from appliance.golden import Golden
 from appliance.parts.base import Context
+from models import frame, gate
 from models import standing as standings
 from models.errors import GateError, RegistryError
 from models.registry import Champion, ModelVersion, Registry
 from models.serving import Serving
 from models.standing import ROLES, Role, Shadow, Standing, triton_name
+from stream_jobs import plan as plans
+from stream_jobs.compiler.definition import inputs_hash
 
 _WAIT_SECONDS = 30.0
 LEARNER = "learner"
@@ -66,7 +69,8 @@ class Switchboard:
     def promote(self, model: str, version: int, actor: Actor, *, force: bool = False) -> ModelVersion:
         """Make a version the champion; the champion before goes on in shadow.
 
-        Raises GateError when the gate refused the version, unless ``force``.
+        Raises GateError when the gate refused the version, unless ``force``, and, by force or not, when its service
+        gives other inputs than it takes.
         """
         record = self.registry.get(model, version)
         if record.refused and not force:
@@ -74,6 +78,7 @@ class Switchboard:
                 "gate.refused", f"version {version} of {model} was not promoted: {record.refused}",
                 hint="add --force to serve it all the same",
             )  # fmt: skip
+        self._check_schema(record)
         with self._alone():
             champion = self.registry.champion(model)
             history, withdrawn = (champion.history, champion.withdrawn) if champion else ((), ())
@@ -174,6 +179,13 @@ class Switchboard:
         with self._alone():
             before = standings.read(self.registry, model)
             standings.write(self.registry, model, msgspec.structs.replace(before, cutoff=cutoff))
+
+    def _check_schema(self, record: ModelVersion) -> None:
+        """Raises GateError when the version does not take what its service, as it was applied last, gives."""
+        plan = plans.read(self._context.layout.plan_file)
+        service = plan.wanted_service(record.service)
+        if service.model == record.model:
+            gate.check_schema(record, frame.inputs(service), inputs_hash(service, plan.wanted_views))
 
     def _known(self, model: str) -> ModelVersion:
         """The champion. Raises RegistryError when the model has none."""

@@ -13,7 +13,7 @@ Run = Callable[[Context, dict[str, Any], Progress], dict[str, Any]]
 """(context, what was asked, a line of progress) → result. Raises ApplianceError."""
 
 
-def _train(context: Context, asked: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _make(context: Context, asked: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from models.features import from_feast  # Feast takes seconds to import, and only this kind needs it
     from models.pipeline import Wish, train
     from stream_jobs import plan as plans
@@ -32,7 +32,7 @@ def _update(context: Context, asked: dict[str, Any], progress: Progress) -> dict
     return {"model": record.model, "version": record.version, "refused": record.refused}
 
 
-_KINDS: dict[str, Run] = {"train": _train, "update": _update}
+_KINDS: dict[str, Run] = {"train": _make, "import": _make, "update": _update}
 
 
 def run(kind: str) -> Run:

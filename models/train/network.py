@@ -1,4 +1,4 @@
-"""The network, from raw feature values to a probability; everything it needs is inside it."""
+"""The model, from raw feature values to a probability; everything it needs is inside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.train import spec
+from models.train.trees import Trees
 
 
 class Preprocess(nn.Module):
@@ -43,16 +44,34 @@ def feed_forward(width: int, network: spec.Network) -> nn.Sequential:
 
 
 class Scorer(nn.Module):
-    """What is exported: [n, k] raw values → [n, 1] probability, calibrated: sigmoid(slope * mean logit + offset)."""
+    """What is exported: [n, k] raw values → [n, 1] probability, calibrated: sigmoid(slope * logit + offset).
 
-    def __init__(self, preprocess: Preprocess, members: list[nn.Module], slope: float, offset: float) -> None:
+    The logit is the mean of the members', and with trees the mean of that and theirs, which has the weight ``share``.
+    """
+
+    def __init__(
+        self,
+        preprocess: Preprocess,
+        members: list[nn.Module],
+        slope: float,
+        offset: float,
+        trees: Trees | None = None,
+        share: float = 0.0,
+    ) -> None:
         super().__init__()
         self.preprocess = preprocess
         self.members = nn.ModuleList(members)
+        self.trees, self.share = trees, share
         self.register_buffer("slope", torch.tensor(slope, dtype=torch.float32))
         self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def logit(self, features: Tensor) -> Tensor:
+        """Before calibration. [n, k] → [n, 1]."""
         x = self.preprocess(features)
-        logit = sum(member(x) for member in self.members) / len(self.members)
-        return torch.sigmoid(self.slope * logit + self.offset)
+        networks = sum(member(x) for member in self.members) / len(self.members)
+        if self.trees is None:
+            return networks
+        return (1 - self.share) * networks + self.share * self.trees(features)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.sigmoid(self.slope * self.logit(features) + self.offset)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow.parquet as parquet
 
 FIT, TAIL, TEST = 0, 1, 2
+_BATCH_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,24 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Trees:
+    """Boosted trees whose logit is averaged with the networks'. count: 0 for none. share: their part of the mean."""
+
+    count: int = 0
+    learning_rate: float = 0.05
+    leaves: int = 8
+    l2: float = 1.0
+    share: float = 0.5
+
+
+@dataclass(frozen=True)
 class Spec:
     """frame: Parquet with the inputs, ``label`` (0, 1) and ``part`` (0 fit, 1 tail, 2 test).
 
     inputs: columns of the model, in order. log: those whose logarithm is taken. folder: where the results go.
-    device: "cpu", "cuda" or "auto". update: None for a model from nothing; else the frame has ``weight`` too, how many
-    rows each row stands for.
+    device: "cpu", "cuda" or "auto". precision: see ``models.train.device.Precision``. baseline: see
+    ``models.train.baseline``. update: None for a model from nothing; else the frame has ``weight`` too, how many rows
+    each row stands for.
     """
 
     frame: Path
@@ -66,6 +79,10 @@ class Spec:
     threads: int
     golden_rows: int
     update: Update | None = None
+    precision: str = "auto"
+    gpu_memory_share: float = 1.0
+    baseline: str = "none"
+    trees: Trees = Trees()
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,7 @@ def read(path: Path) -> Spec:
     raw = json.loads(path.read_text())
     raw["network"] = Network(**raw["network"])
     raw["fit"] = Fit(**raw["fit"])
+    raw["trees"] = Trees(**raw.get("trees", {}))
     raw["frame"] = Path(raw["frame"])
     raw["folder"] = Path(raw["folder"])
     if further := raw.get("update"):
@@ -90,13 +108,22 @@ def read(path: Path) -> Spec:
 
 
 def arrays(spec: Spec) -> Arrays:
-    """The frame's columns as arrays."""
+    """The frame's columns as arrays, filled from Arrow batches: beside the arrays only one batch is in memory."""
     weighted = ["weight"] if spec.update else []
-    table = parquet.read_table(spec.frame, columns=[*spec.inputs, "label", "part", *weighted])
-    columns = [table[name].to_numpy().astype(np.float32) for name in spec.inputs]
-    return Arrays(
-        np.stack(columns, axis=1),
-        table["label"].to_numpy().astype(np.float32),
-        table["part"].to_numpy().astype(np.int8),
-        table["weight"].to_numpy().astype(np.float32) if spec.update else np.ones(table.num_rows, np.float32),
-    )
+    with parquet.ParquetFile(spec.frame) as file:
+        rows = file.metadata.num_rows
+        made = Arrays(
+            np.empty((rows, len(spec.inputs)), np.float32), np.empty(rows, np.float32), np.empty(rows, np.int8),
+            np.ones(rows, np.float32),
+        )  # fmt: skip
+        start = 0
+        for batch in file.iter_batches(_BATCH_ROWS, columns=[*spec.inputs, "label", "part", *weighted]):
+            some = slice(start, start + batch.num_rows)
+            for place, name in enumerate(spec.inputs):
+                made.x[some, place] = batch[name].to_numpy(zero_copy_only=False)
+            made.y[some] = batch["label"].to_numpy(zero_copy_only=False)
+            made.part[some] = batch["part"].to_numpy(zero_copy_only=False)
+            if weighted:
+                made.weight[some] = batch["weight"].to_numpy(zero_copy_only=False)
+            start += batch.num_rows
+    return made

@@ -3,17 +3,17 @@
 Warm start with replay: the rows are a mix of new and old ones (``models.learning.mix``), so that what is new is learned
 and what is old is not forgotten (experience replay; Rolnick et al., *Experience Replay for Continual Learning*, NeurIPS
 2019). Standardisation stays that of the first version: the weights mean nothing without it. Calibration is fitted again
-on the tail, which no version was fitted on.
+on the tail, which no version was fitted on. Boosted trees are not changed but fitted again, on the same mix of rows.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.train import calibrate, fit, spec, weights
+from models.train import calibrate, device, fit, spec, weights
+from models.train import trees as boost
 from models.train.network import Scorer
 
 
@@ -40,17 +40,9 @@ def _go_on(
     net.eval()
 
 
-def _logits(scorer: Scorer, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Mean logit of the members, before calibration. [n, k] → [n]."""
-    with torch.no_grad():
-        standard = scorer.preprocess(torch.from_numpy(x))
-        found = sum(net(standard) for net in scorer.members) / len(scorer.members)
-    return found[:, 0].double().numpy()
-
-
 def update(told: spec.Spec, how: spec.Update, data: spec.Arrays, progress: fit.Progress) -> fit.Fitted:
     """Fit further on the rows to fit, calibrate on the tail. ``progress(event, **values)`` is called after each."""
-    where = fit.device(told.device)
+    where = device.choose(told.device)
     scorer = weights.read(how.weights, len(told.inputs), told.network)
     chosen = np.flatnonzero(data.part == spec.FIT)
     with torch.no_grad():
@@ -61,9 +53,17 @@ def update(told: spec.Spec, how: spec.Update, data: spec.Arrays, progress: fit.P
         _go_on(net, rows, told, how, told.seed * 1000 + number)
         net.cpu()
         progress("updated", number=number + 1, of=told.network.members, epochs=how.epochs)
+    boosted = None
+    if told.trees.count:
+        boosted = boost.fit(told.trees, data.x[chosen], data.y[chosen], told.seed, data.weight[chosen])
+    trees = None if boosted is None else boost.Trees.of(boosted)
     tail = data.part == spec.TAIL
-    logits = _logits(scorer, data.x[tail])
+    scorer = Scorer(scorer.preprocess, list(scorer.members), 1.0, 0.0, trees, told.trees.share).eval()
+    with torch.no_grad():
+        logits = scorer.logit(torch.from_numpy(data.x[tail]))[:, 0].double().numpy()
     found = calibrate.fit(logits, data.y[tail].astype(np.float64))
-    calibrated = Scorer(scorer.preprocess, list(scorer.members), found.slope, found.offset).eval()
+    calibrated = Scorer(
+        scorer.preprocess, list(scorer.members), found.slope, found.offset, trees, told.trees.share
+    ).eval()  # fmt: skip
     scores = 1 / (1 + np.exp(-(found.slope * logits + found.offset)))
-    return fit.Fitted(calibrated, [how.epochs] * told.network.members, found, scores, where)
+    return fit.Fitted(calibrated, [how.epochs] * told.network.members, found, scores, where, [], boosted)

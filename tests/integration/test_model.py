@@ -101,8 +101,9 @@ def test_a_broken_version_is_refused_and_the_champion_goes_on(live: Context, row
 def test_a_version_with_wrong_answers_is_refused_before_it_serves(live: Context, rows: Golden) -> None:
     wrong = Golden(_MODEL, "999998", rows.rows, tuple(score / 2 + 0.1 for score in rows.scores))
     onnx = live.layout.model_repository / _MODEL / rows.version / "model.onnx"
-    with pytest.raises(DeploymentError, match="away from its golden scores"):
-        Serving.of(live).try_out(wrong, onnx)
+    lent = Serving.of(live).lent(wrong, onnx, "candidate")
+    with pytest.raises(DeploymentError, match="away from its golden scores"), lent:
+        pass
     assert not (live.layout.model_repository / f"{_MODEL}-candidate").exists()
     assert golden.check(TritonRepository.of(live), rows) <= 1e-5
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,8 @@ def _frame(path: Path) -> None:
     parquet.write_table(pa.table({**table, "label": label, "part": part}), path)
 
 
-def _train(folder: Path, seed: int) -> Path:
+def _spec(folder: Path, seed: int, **more: object) -> Path:
+    """A folder with a frame and ``spec.json``."""
     folder.mkdir()
     _frame(folder / "frame.parquet")
     told = {
@@ -42,17 +45,35 @@ def _train(folder: Path, seed: int) -> Path:
         "log": ["amount"], "network": {"hidden": [16], "dropout": 0.1, "members": 2},
         "fit": {"learning_rate": 0.01, "weight_decay": 0.0, "batch_rows": 128, "max_epochs": 8, "patience_epochs": 3,
                 "positive_weight": 3.0},
-        "seed": seed, "device": "cpu", "threads": 2, "golden_rows": 8,
+        "seed": seed, "device": "cpu", "threads": 2, "golden_rows": 8, "trees": {"count": 20},
+        "baseline": "gradient_boosting",
     }  # fmt: skip
-    (folder / "spec.json").write_text(json.dumps(told))
-    python = contexts.current().python("training")
-    done = subprocess.run(
-        (python, "-m", "models.train", str(folder / "spec.json")),
+    (folder / "spec.json").write_text(json.dumps(told | more))
+    return folder
+
+
+def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """``python -m WORDS`` in the training environment."""
+    return subprocess.run(
+        (contexts.current().python("training"), "-m", *words),
         cwd=folder, env={"PYTHONPATH": str(_CODE), "HOME": str(folder), "PATH": "/usr/bin:/bin"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def _train(folder: Path, seed: int, **more: object) -> Path:
+    _spec(folder, seed, **more)
+    done = _run(folder, "models.train", "spec.json")
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def _auc(folder: Path, column: str = "score") -> float:
+    """Of the test rows."""
+    frame = parquet.read_table(folder / "frame.parquet")
+    test = frame["part"].to_numpy() == 2
+    scores = parquet.read_table(folder / "scores.parquet")[column].to_numpy()
+    return auc_roc(frame["label"].to_numpy()[test].astype(np.int64), scores[test])
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +127,111 @@ def test_the_file_holds_no_path_and_loads_in_older_runtimes(trained: Path) -> No
 def test_the_same_seed_gives_the_same_file(trained: Path) -> None:
     again = _train(trained.parent / "again", 3)
     assert (again / "model.onnx").read_bytes() == (trained / "model.onnx").read_bytes()
+
+
+def test_the_same_plots_too(trained: Path) -> None:
+    again = trained.parent / "again"
+    for name in ("loss", "reliability", "precision_recall"):
+        plot = (trained / f"{name}.svg").read_text()
+        assert "<svg" in plot
+        assert plot == (again / f"{name}.svg").read_text()
+
+
+def test_its_curves_and_where_its_time_went_are_told(trained: Path) -> None:
+    result = json.loads((trained / "result.json").read_text())
+    assert len(result["curves"]) == 2
+    for curve, epochs in zip(result["curves"], result["epochs"], strict=True):
+        precision = curve["tail_average_precision"]
+        assert len(curve["fit_loss"]) == len(curve["tail_loss"]) == len(precision) <= 8
+        assert precision[epochs - 1] == max(precision)
+        assert curve["fit_loss"][-1] < curve["fit_loss"][0]
+    assert {"read", "prepare", "transfer", "train", "judge", "trees", "export", "baseline"} <= result["phases"].keys()
+
+
+def test_the_baseline_is_scikit_learns_own(trained: Path) -> None:
+    """And the trees inside the model say what it says: the graph was compared with torch, torch here with its maker."""
+    script = """
+import sys, numpy as np, torch
+from pathlib import Path
+from models.train import spec, trees
+told = spec.read(Path("spec.json")); data = spec.arrays(told); past = data.part != spec.TEST
+model = trees.fit(told.trees, data.x[past], data.y[past], told.seed)
+x = np.concatenate([data.x, np.full((1, 3), np.nan, np.float32)])
+splits = np.concatenate([each[0].nodes["num_threshold"][:1] for each in model._predictors]).astype(np.float32)
+x = np.concatenate([x, np.tile(splits[:, None], (1, 3))])
+print(np.abs(trees.Trees.of(model)(torch.from_numpy(x))[:, 0].numpy() - model.decision_function(x)).max())
+"""
+    done = subprocess.run(
+        (contexts.current().python("training"), "-c", script), cwd=trained, env={"PYTHONPATH": str(_CODE)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-5
+    assert _auc(trained, "baseline") > 0.7
+
+
+def test_mixed_precision_learns_the_same_and_exports_float32(trained: Path) -> None:
+    """On a CPU, with the code that a GPU runs."""
+    mixed = _train(trained.parent / "mixed", 3, precision="bfloat16", baseline="logistic_regression")
+    assert json.loads((mixed / "result.json").read_text())["torch_onnx_difference"] <= 1e-5
+    assert _auc(mixed) == pytest.approx(_auc(trained), abs=0.02)
+    assert _auc(mixed, "baseline") > 0.7
+
+
+_SKLEARN = """
+import sys, numpy as np, pyarrow.parquet as parquet
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+frame = parquet.read_table("frame.parquet").filter(parquet.read_table("frame.parquet")["part"].to_numpy() < 2)
+x = np.stack([frame[name].to_numpy() for name in ("amount", "rate", "noise")], axis=1)
+model = make_pipeline(*([SimpleImputer()] if sys.argv[1] == "imputed" else []), LogisticRegression())
+model.fit(np.nan_to_num(x) if sys.argv[1] == "raw" else x, frame["label"].to_numpy())
+options = {id(model): {"zipmap": sys.argv[2] == "zipmap"}}
+made = to_onnx(model, initial_types=[("X", FloatTensorType([None, 3]))], options=options, target_opset=21)
+open("mine.onnx", "wb").write(made.SerializeToString())
+"""
+
+
+@pytest.mark.parametrize(
+    ("imputed", "zipmap", "refused"),
+    [("imputed", "tensor", ""), ("imputed", "zipmap", "zipmap"), ("raw", "tensor", "are missing (NaN) in those rows")],
+)
+def test_a_model_of_scikit_learn_is_adopted_or_refused_with_the_reason(
+    tmp_path: Path, imputed: str, zipmap: str, refused: str
+) -> None:
+    folder = _spec(tmp_path / "mine", 3, baseline="none")
+    done = subprocess.run(
+        (contexts.current().python("training"), "-c", _SKLEARN, imputed, zipmap), cwd=folder,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = _run(folder, "models.train.adopt", "spec.json", "mine.onnx")
+    if refused:
+        assert done.returncode == 3
+        assert refused in json.loads(done.stdout.splitlines()[-1])["why"]
+        return
+    assert done.returncode == 0, done.stderr
+    model = onnx.load(folder / "model.onnx")
+    assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["features", "score"]
+    assert json.loads((folder / "result.json").read_text())["torch_onnx_difference"] <= 1e-6
+    assert _auc(folder) > 0.7
+
+
+def test_a_run_is_kept_in_the_store_of_runs(trained: Path, tmp_path: Path) -> None:
+    run = {
+        "store": f"sqlite:///{tmp_path / 'runs.db'}", "artifacts": (tmp_path / "runs").as_uri(), "experiment": "m",
+        "name": "m 1", "created_at_ms": 1_000, "params": {"seed": 3}, "metrics": {"auc_roc": 0.9},
+        "steps": {"network_1_fit_loss": [0.5, 0.4]}, "tags": {"delta.version.t": 12}, "folder": str(trained),
+    }  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    done = _run(tmp_path, "models.train.runs", "run.json")
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as store:
+        assert store.execute("SELECT key, value FROM params").fetchall() == [("seed", "3")]
+        assert store.execute("SELECT value FROM tags WHERE key = 'delta.version.t'").fetchall() == [("12",)]
+        steps = store.execute("SELECT step, value FROM metrics WHERE key = 'network_1_fit_loss' ORDER BY step")
+        assert steps.fetchall() == [(1, 0.5), (2, 0.4)]
+    assert [path.name for path in sorted(tmp_path.glob("runs/*/artifacts/model.onnx"))] == ["model.onnx"]

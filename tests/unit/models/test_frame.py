@@ -114,9 +114,9 @@ def _history(context: Context) -> None:
     _write(context, LABELS, [("r", 1, _label(i, int(i % 4 == 0), at + _D)) for i, at in enumerate(times)])
 
 
-def _features(_: Context, __: Service, rows: pa.Table) -> pa.Table:
+def _features(_: Context, __: Service, rows: pa.Table) -> list[pa.RecordBatch]:
     amount = pa.array([None, *range(1, rows.num_rows)], pa.int64())
-    return pa.table({"night": pa.array(range(rows.num_rows)), "amount": amount})
+    return pa.table({"night": pa.array(range(rows.num_rows)), "amount": amount}).to_batches(max_chunksize=5)
 
 
 def test_the_frame_has_the_inputs_in_the_models_order_and_the_parts(context: Context, tmp_path: Path) -> None:
@@ -137,8 +137,28 @@ def test_a_feature_that_is_missing_is_named(context: Context, tmp_path: Path) ->
     rows = _labelled(context, tmp_path)
     with pytest.raises(TrainingSetError, match="night"):
         frame.build(
-            context, SERVICE, RECIPE, _SPLIT, rows, lambda *a: _features(*a).drop_columns("night"), tmp_path / "f"
-        )
+            context, SERVICE, RECIPE, _SPLIT, rows,
+            lambda *asked: [batch.select(["amount"]) for batch in _features(*asked)], tmp_path / "f",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("batches", [slice(1), slice(0)])
+def test_rows_without_features_are_counted(context: Context, tmp_path: Path, batches: slice) -> None:
+    _history(context)
+    rows = _labelled(context, tmp_path)
+    with pytest.raises(TrainingSetError, match="rows for 24 events"):
+        frame.build(
+            context, SERVICE, RECIPE, _SPLIT, rows, lambda *asked: _features(*asked)[batches], tmp_path / "f"
+        )  # fmt: skip
+
+
+def test_the_lakes_versions_and_positions_are_known(context: Context, tmp_path: Path) -> None:
+    _history(context)
+    versions, positions = events.lake_versions(context, (PAYMENTS, LABELS), tmp_path / "scratch")
+    assert set(versions) == set(positions) == {
+        "main/changes/bank.public.transactions", "main/changes/bank.public.transaction_labels",
+    }  # fmt: skip
+    assert set(positions.values()) == {f"{1:032x}"}
 
 
 def test_a_period_without_answers_is_named(context: Context, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from models.calibration import Calibration
@@ -64,3 +65,22 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     registry.put(version(1))
     with pytest.raises(RegistryError, match="no version 9"):
         registry.get("m", 9)
+
+
+def test_a_record_of_before_can_be_read(tmp_path: Path) -> None:
+    """Fields that came later have defaults."""
+    later = {"origin", "baseline", "curves", "checks", "latency_p99_ms", "phases", "inputs_hash", "refused"}
+    old = msgspec.to_builtins(version(1))
+    for name in later:
+        del old[name]
+    for part, names in {
+        "evaluation": ("brier", "brier_base", "reliability"), "frame": ("positions",), "thresholds": ("by_cost",)
+    }.items():  # fmt: skip
+        for name in names:
+            del old[part][name]
+    for name in ("trees", "baseline"):
+        del old["recipe"][name]
+    old["recipe"]["gate"] = {name: old["recipe"]["gate"][name] for name in ("measure", "margin")}
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "model.json").write_bytes(msgspec.json.encode(old))
+    assert Registry(tmp_path).get("m", 1) == version(1)
