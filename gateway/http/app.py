@@ -23,15 +23,29 @@ from appliance.parts.base import Context
 from appliance.ports import Port
 from gateway.apps import Apps
 from gateway.console import learning, pages
+from gateway.console import models as model_pages
 from gateway.console.sessions import Sessions
 from gateway.counts import Counts
 from gateway.feedback import FeedbackDesk
-from gateway.http import alerts, docs, drift, feedback, freshness, predict, problems, services, standings, status
+from gateway.http import (
+    alerts,
+    docs,
+    drift,
+    feedback,
+    freshness,
+    models,
+    predict,
+    problems,
+    services,
+    standings,
+    status,
+)
 from gateway.http.auth import Authentication
 from gateway.http.liveness import Liveness
 from gateway.http.publisher import Publisher
 from gateway.http.serving import Serving
 from gateway.names import Keys
+from models.registry import Registry
 from stream_jobs.online.hbase_read import HBaseHistory
 
 USER = "gateway"
@@ -118,8 +132,12 @@ def build(context: Context) -> Litestar:
             drift.get_drift,
             freshness.get_metrics,
             status.health,
+            models.get_models,
+            models.get_version,
+            models.get_plot,
             *pages.HANDLERS,
             *learning.HANDLERS,
+            *model_pages.HANDLERS,
         ],
         dependencies={
             "serving": given(serving),
@@ -135,6 +153,7 @@ def build(context: Context) -> Litestar:
                 sync_to_thread=False,
             ),
             "console": given(console),
+            "registry": given(Registry.of(context)),
         },
         middleware=[DefineMiddleware(Authentication, exclude_from_auth_key="exclude_from_auth")],
         exception_handlers=problems.HANDLERS,
