@@ -71,9 +71,9 @@ class Frames:
             self.context, self.service, how, periods, rows, self._of_events, folder / frame.FILE
         )
 
-    def _of_events(self, _: Context, __: Service, rows: pa.Table) -> pa.Table:
+    def _of_events(self, _: Context, __: Service, rows: pa.Table) -> list[pa.RecordBatch]:
         places = pc.index_in(rows["event_key"], value_set=self._features["event_key"].combine_chunks())
-        return self._features.take(places)
+        return self._features.take(places).to_batches()
 
 
 def _historical(home: Path, service: Service, rows: pa.Table) -> pa.Table:
@@ -94,6 +94,4 @@ def _historical(home: Path, service: Service, rows: pa.Table) -> pa.Table:
             declared.payment_calendar, declared.transactions, declared.transaction_labels, declared.card_fraud,
         ]
     )  # fmt: skip
-    asked = features.entity_frame(service, rows).to_pandas()
-    job = store.get_historical_features(entity_df=asked, features=store.get_feature_service(service.name))
-    return features.in_order(job.to_arrow())
+    return pa.Table.from_batches(features.of_store(store, service, rows))
