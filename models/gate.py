@@ -39,15 +39,20 @@ def check_equal(torch_onnx_difference: float) -> None:
 
 def checks(gate: Gate, candidate: Evaluation, trial: Trial, champion: Evaluation | None) -> tuple[Check, ...]:
     """Every question and its answer. champion: of the version that serves, on the same rows; None for the first one."""
-    made = [_equal(trial), _latency(gate, trial), *_floors(gate, candidate)]
+    made = [*in_triton(gate, trial), *_floors(gate, candidate)]
     if champion is not None:
-        made.append(_not_worse(gate, candidate, champion))
+        made.append(not_worse(gate, candidate, champion))
     return tuple(made)
 
 
 def refusal(made: Sequence[Check]) -> str:
     """Why the version must not serve, every reason; empty if it may."""
     return "; ".join(check.refusal for check in made if check.refusal)
+
+
+def in_triton(gate: Gate, trial: Trial) -> tuple[Check, ...]:
+    """What is asked of every version, however it was made and judged."""
+    return _equal(trial), _latency(gate, trial)
 
 
 def _equal(trial: Trial) -> Check:
@@ -77,7 +82,8 @@ def _floors(gate: Gate, candidate: Evaluation) -> list[Check]:
     return made
 
 
-def _not_worse(gate: Gate, candidate: Evaluation, champion: Evaluation) -> Check:
+def not_worse(gate: Gate, candidate: Evaluation, champion: Evaluation) -> Check:
+    """Both evaluations are of the same rows."""
     new, old = float(getattr(candidate, gate.measure)), float(getattr(champion, gate.measure))
     name, got = f"{gate.measure} not worse than the champion", f"{new:.4f}, the champion has {old:.4f}"
     if new >= old - gate.margin:

@@ -17,6 +17,7 @@ from models.evaluation import Evaluation, evaluate
 from models.learning.mix import mix, old_parts
 from models.process import Further, Progress, Result
 from models.recipe import Recipe
+from models.registry import Check
 from models.split import TEST
 
 Scores = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
@@ -33,11 +34,11 @@ class Parent:
 
 @dataclass(frozen=True)
 class Made:
-    """refused: why the gate keeps it back, empty if it does not. The files lie in the candidate's folder."""
+    """check: whether it is not worse than the champion on the same rows. The files lie in the candidate's folder."""
 
     result: Result
     evaluation: Evaluation
-    refused: str
+    check: Check
 
 
 def make(
@@ -68,7 +69,7 @@ def make(
     scores = parquet.read_table(folder / "scores.parquet")["score"].to_numpy()[held]
     x = np.stack([judged[name].to_numpy() for name in inputs], axis=1).astype(np.float32)
     mine, its = (_evaluation(judged, each, recipe.evaluation.top) for each in (scores, champion(x)))
-    return Made(result, mine, gate.refusal(recipe.gate, mine, its))
+    return Made(result, mine, gate.not_worse(recipe.gate, mine, its))
 
 
 def _evaluation(rows: pa.Table, scores: npt.NDArray[np.floating], top: int) -> Evaluation:

@@ -16,14 +16,14 @@ from appliance.clients.triton import TritonClient
 from appliance.golden import Golden
 from appliance.golden import write as write_golden
 from appliance.parts.base import Context
-from models import pipeline, thresholds
+from models import gate, judging, pipeline, thresholds
 from models.errors import RegistryError, TrainingSetError
 from models.frame import inputs as inputs_of
+from models.judging import Later
 from models.learning import candidate, rows
 from models.process import Progress
 from models.recipe import Recipe
 from models.registry import Frame, ModelVersion, Registry, Thresholds
-from models.serving import Serving
 from models.split import FIT, TAIL, TEST, Split
 from models.switching import LEARNER, Actor, Switchboard
 from stream_jobs.plan import Plan, Service
@@ -118,7 +118,8 @@ def _make(
     frame = parquet.read_table(folder / "frame.parquet", columns=["label", "part", "event_time"])
     golden = Golden(service.model, str(version), made.result.golden.rows, made.result.golden.scores)
     write_golden(golden, folder)
-    difference = Serving.of(context).try_out(golden, folder / "model.onnx")
+    trial = judging.on_trial(context, golden, folder, Later.read(folder, inputs, left_out=0))
+    checks = (*gate.in_triton(recipe.gate, trial), made.check)
     return ModelVersion(
         model=service.model,
         version=version,
@@ -136,12 +137,15 @@ def _make(
         calibration=made.result.calibration,
         epochs=made.result.epochs,
         torch_onnx_difference=made.result.torch_onnx_difference,
-        triton_difference=difference,
+        triton_difference=max(trial.golden_difference, trial.held_out_difference),
         model_sha256=hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
         device=made.result.device,
         train_seconds=made.result.train_seconds,
         libraries=made.result.versions,
-        refused=made.refused,
+        refused=gate.refusal(checks),
+        checks=checks,
+        latency_p99_ms=trial.latency_p99_ms,
+        phases=made.result.phases,
         parent=champion.version,
         labels_until=cutoff,
     )

@@ -79,7 +79,7 @@ class Lab:
             self.context, self.recipe, INPUTS, candidate.Parent(parent.folder, parent.updated),
             frame(self.replay, rows), folder, self.seed, lambda x: self._run(parent.folder, x), _say,
         )  # fmt: skip
-        return Version(self._made, folder, True, known_until, self._score(folder)), made.refused
+        return Version(self._made, folder, True, known_until, self._score(folder)), made.check.refusal
 
     def _score(self, folder: Path) -> Floats:
         wanted = self.replay.event_time >= self._first
