@@ -68,7 +68,7 @@ def _reliability(axes: Axes, labels: npt.NDArray[np.int64], scores: Mapping[str,
 def _precision_recall(axes: Axes, labels: npt.NDArray[np.int64], scores: Mapping[str, Scores]) -> None:
     for name, values in scores.items():
         precision, recall = precision_recall(labels, values)
-        some = np.unique(np.linspace(0, len(recall) - 1, _POINTS).astype(int))
+        some = np.unique(np.searchsorted(recall, np.linspace(recall[0], recall[-1], _POINTS)))
         axes.plot(recall[some], precision[some], label=name)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.legend()
