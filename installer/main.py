@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 from appliance.errors import ApplianceError
-from installer import boot, code, debian, environments, home, machine, options, plan, scenario
+from installer import boot, code, debian, environments, home, kernel, machine, options, plan, scenario
 from installer.options import Options
 from installer.plan import Plan
 from installer.progress import Progress, ask
@@ -85,7 +85,7 @@ def install(found: Plan) -> None:
     settings = found.options
     store = Store(settings.cache)
     ran_before = not found.fresh
-    total = 1 + 1 + 1 + len(environments.NAMES) + len(CacheTools(store).parts) + 1 + 1 + 1 + scenario.STEPS
+    total = 1 + 1 + 1 + len(environments.NAMES) + len(CacheTools(store).parts) + 1 + 1 + 1 + 1 + scenario.STEPS
     progress = Progress(total)
     if found.packages:
         with progress.step(f"Debian packages: {' '.join(package.name for package in found.packages)}"):
@@ -109,6 +109,11 @@ def install(found: Plan) -> None:
         changed = True
         with progress.step("installation record and the appliance command"):
             home.write_record(record)
+    if changed:
+        with progress.step("compiling the reads of features"):
+            kernel.compile_reads(settings.layout, envs["serving"] / "bin" / "python")
+    else:
+        progress.kept("compiling the reads of features")
     _start(settings, progress, envs["serving"] / "bin" / "python", changed, ran_before)
     scenario.run(settings, progress)
     progress.line(f"\n{progress.summary()}")

@@ -23,6 +23,9 @@ from stream_jobs.plan import CapturedTable, Plan, Service
 IDLE_COMMIT_SECONDS = 6 * 3600
 """Markers move offsets but bring no rows: after this long the offsets are committed without rows."""
 
+FLUSH_BYTES = 64 * 1024 * 1024
+"""Rows of so many bytes are committed, however few they are."""
+
 Clean = Callable[[DeltaTable, list[pa.RecordBatch]], list[pa.RecordBatch]]
 
 
@@ -59,7 +62,7 @@ class Sink:
         self._consumed: dict[int, int] = {}
         self._must_commit = False
         self._since = self._committed = time.monotonic()
-        self.rows = 0
+        self.rows = self.bytes = 0
 
     def reached(self, partition: int) -> int | None:
         """Last offset of the partition that the table holds; None if it holds nothing of it."""
@@ -78,6 +81,7 @@ class Sink:
             self._since, self._must_commit = time.monotonic(), True
         self._waiting.extend(decoded.rows)
         self.rows += sum(map(len, decoded.rows))
+        self.bytes += sum(batch.nbytes for batch in decoded.rows)
         self._consumed.update((raw.partition, raw.offset) for raw in records)
         self._offsets.update((raw.partition, raw.offset + 1) for raw in records)
         self._marks.update(decoded.marks)
@@ -86,7 +90,8 @@ class Sink:
     def due(self, flush_rows: int, flush_interval_ms: int) -> bool:
         now = time.monotonic()
         if self._must_commit:
-            return self.rows >= flush_rows or (now - self._since) * 1000 >= flush_interval_ms
+            full = self.rows >= flush_rows or self.bytes >= FLUSH_BYTES
+            return full or (now - self._since) * 1000 >= flush_interval_ms
         return bool(self._consumed) and now - self._committed >= IDLE_COMMIT_SECONDS
 
     def flush(self) -> dict[int, int]:
@@ -97,7 +102,7 @@ class Sink:
         versions = {application_id(self.topic, partition): offset for partition, offset in self._consumed.items()}
         delta.append(self._table, rows, self._schema, versions)
         committed, self._consumed = self._consumed, {}
-        self._waiting, self.rows, self._must_commit = [], 0, False
+        self._waiting, self.rows, self.bytes, self._must_commit = [], 0, 0, False
         self._committed = time.monotonic()
         return committed
 

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from appliance.clock import wall_us
 from appliance.names import Names
 from appliance.records import DeadLetter
+from stream_jobs.batching import Batches, Bounds
 from stream_jobs.errors import BrokenRecordError
 from stream_jobs.lake.records import Broken, Raw
 from stream_jobs.lake.sink import Sink
@@ -28,8 +29,8 @@ class Topics:
     A topic that does not exist yet, and a partition added later, joins at a later ``assign``.
     """
 
-    def __init__(self, consumer: Consumer, sinks: Mapping[str, Sink]) -> None:
-        self._consumer, self._sinks = consumer, sinks
+    def __init__(self, consumer: Consumer, sinks: Mapping[str, Sink], bounds: Bounds) -> None:
+        self._consumer, self._sinks, self._batches = consumer, sinks, Batches(consumer, bounds)
         self._next: dict[tuple[str, int], int] = {}
 
     def assign(self) -> list[Broken]:
@@ -67,13 +68,13 @@ class Topics:
         _LOGGER.error("topic and table do not fit", exc_info=error)
         return first, Broken(Raw(topic, partition, reached, None), error)
 
-    def read(self, most: int, seconds: float) -> dict[str, list[Raw]]:
-        """Topic → up to ``most`` records in all, in the order of each partition.
+    def read(self, seconds: float) -> dict[str, list[Raw]]:
+        """Topic → records within the bounds that came in so long, in the order of each partition.
 
         Raises KafkaException for an error that does not pass by itself.
         """
         records: dict[str, list[Raw]] = defaultdict(list)
-        for message in self._consumer.consume(most, seconds):
+        for message in self._batches.take(seconds, seconds):
             error = message.error()
             if error is not None:
                 if error.code() not in _PASSING:

@@ -23,12 +23,14 @@ from appliance.clients import redis as redis_clients
 from appliance.errors import ApplianceError
 from appliance.parts.base import Context
 from stream_jobs import plan
+from stream_jobs.batching import Bounds
 from stream_jobs.lake import sink
 from stream_jobs.lake.records import Broken
+from stream_jobs.lake.sink import FLUSH_BYTES
 from stream_jobs.lake.topics import DeadLetters, Topics
 
 NAME = "writer-lake"
-_READ_RECORDS = 4_000
+_BOUNDS = Bounds(smallest=1_000, largest=8_000)
 _READ_SECONDS = 0.25
 _SAY_SECONDS = 0.5
 """How often, at most, the tables' positions reached are written."""
@@ -83,7 +85,7 @@ class Writer:
             **{"queued.max.messages.kbytes": 16_384, "fetch.max.bytes": 8_388_608},
         )
         self._consumer = consumer
-        self._topics = Topics(consumer, self.sinks)
+        self._topics = Topics(consumer, self.sinks, _BOUNDS)
         self._dead_letters = DeadLetters(kafka.producer(context, NAME), names, NAME)
         self._looked = self._said = 0.0
         self._unsent: list[Broken] = []
@@ -97,7 +99,7 @@ class Writer:
             self._unsent += self._topics.assign()
             self._looked = time.monotonic()
         if not self._unsent and not self._full():
-            for topic, records in self._topics.read(_READ_RECORDS, _READ_SECONDS).items():
+            for topic, records in self._topics.read(_READ_SECONDS).items():
                 self._unsent += self.sinks[topic].add(records)
         if self._unsent:
             for broken in self._unsent:
@@ -108,7 +110,8 @@ class Writer:
 
     def _full(self) -> bool:
         """Whether rows pile up because a table cannot be written."""
-        return any(each.rows >= 2 * self._settings.flush_rows for each in self.sinks.values())
+        most = 2 * self._settings.flush_rows
+        return any(each.rows >= most or each.bytes >= 2 * FLUSH_BYTES for each in self.sinks.values())
 
     def flush(self, everything: bool) -> bool:
         wrote = False

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from appliance.errors import ApplianceError
 from appliance.records import Edit
+from stream_jobs.batching import Batches, Bounds
 from stream_jobs.errors import EditError
 from stream_jobs.plan import View
 
@@ -55,8 +56,8 @@ class Batch:
 class EditsTopics:
     """The edits topics of some views, read with a consumer of committed records."""
 
-    def __init__(self, consumer: Consumer, views: Iterable[View]) -> None:
-        self._consumer = consumer
+    def __init__(self, consumer: Consumer, views: Iterable[View], bounds: Bounds) -> None:
+        self._consumer, self._batches = consumer, Batches(consumer, bounds)
         self._views = {view.edits_topic: view for view in views}
 
     def partitions(self) -> list[Partition]:
@@ -85,16 +86,13 @@ class EditsTopics:
             ]
         )
 
-    def read(self, most: int) -> Batch:
-        """At most ``most`` records: waits up to 250 ms for the first one and takes what else is there at once.
+    def read(self) -> Batch:
+        """Records within the bounds: waits up to 250 ms for the first one and takes what else is there at once.
 
         Raises KafkaException for an error that does not pass by itself.
         """
         batch = Batch()
-        first = self._consumer.poll(_FIRST_WAIT_SECONDS)
-        if first is None:
-            return batch
-        for message in [first, *self._consumer.consume(most - 1, 0)]:
+        for message in self._batches.take(_FIRST_WAIT_SECONDS):
             self._add(batch, message)
         return batch
 

@@ -85,3 +85,14 @@ def test_each_of_our_modules_imports_where_it_runs_and_the_heavy_ones_nowhere_el
     assert homes["training"], "models/train has no module"
     failures = {env: _failed_imports(live, env, names, live.layout.code) for env, names in homes.items()}
     assert failures == {"serving": {}, "streaming": {}, "training": {}}
+
+
+def test_the_reads_of_features_are_found_compiled(live: Context) -> None:
+    """In the folder that the installer filled and all processes share."""
+    told = "from stream_jobs.windows.kernel import compute; s = compute.stats; print(s.cache_misses, len(s.cache_hits))"
+    compiled = {"NUMBA_CACHE_DIR": str(live.layout.run / "compiled"), "PYTHONPATH": str(live.layout.code)}
+    done = subprocess.run(
+        [live.python(), "-P", "-s", "-c", told], env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"} | compiled,
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "Counter() 1"
