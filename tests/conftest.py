@@ -12,9 +12,9 @@ import pytest
 from selenium import webdriver
 
 from appliance import context as contexts
-from appliance.clients import postgres, redis
-from appliance.clock import Clock, ClockRecord
+from appliance.clients import postgres
 from appliance.parts.base import Context
+from tests import clock as clocks
 
 # A busy machine makes no test wrong.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -42,15 +42,8 @@ def sample_db(live: Context) -> Iterator[psycopg.Connection[tuple[object, ...]]]
 @pytest.fixture
 def held_clock(live: Context) -> Iterator[int]:
     """The appliance clock, standing still during a test."""
-    store = redis.connect(live, "appliance")
-    clock = Clock(store, live.names.redis_clock(), cache_ms=0)
-    before, now = store.get(live.names.redis_clock()), clock.now_us()
-    clock.set(ClockRecord(now, 0, 0.0))
-    yield now
-    if before is None:
-        clock.set(None)
-    else:
-        store.set(live.names.redis_clock(), before)
+    with clocks.held_clock(live) as now:
+        yield now
 
 
 @pytest.fixture

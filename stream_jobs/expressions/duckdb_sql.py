@@ -6,9 +6,6 @@ from collections.abc import Callable
 
 from stream_jobs.expressions.text import Dialect
 
-_TYPES = {"int64": "BIGINT", "decimal": "BIGINT", "timestamp_us": "BIGINT", "float64": "DOUBLE", "string": "VARCHAR",
-          "bool": "BOOLEAN"}  # fmt: skip
-
 
 def dialect(column: Callable[[str], str]) -> Dialect:
     """column: SQL of a column by its name: decimals as BIGINT scaled by 10^scale, times as BIGINT µs."""
@@ -16,5 +13,5 @@ def dialect(column: Callable[[str], str]) -> Dialect:
         column=column,
         wide=lambda text: f"CAST({text} AS HUGEINT)",
         narrow=lambda text: f"TRY_CAST({text} AS BIGINT)",
-        types=_TYPES,
+        text="VARCHAR",
     )

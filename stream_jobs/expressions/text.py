@@ -14,13 +14,13 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "equal": "=", "less": "<
 class Dialect:
     """column: SQL of a column in its exact form. wide: an integer that holds any product of two int64.
 
-    narrow: SQL of int64, null where a wide integer does not fit. types: of our column types.
+    narrow: SQL of int64, null where a wide integer does not fit. text: the name of the type of texts.
     """
 
     column: Callable[[str], str]
     wide: Callable[[str], str]
     narrow: Callable[[str], str]
-    types: dict[str, str]
+    text: str
 
     def sql(self, node: Node) -> str:
         """An int64 (decimals: scaled), double, text or boolean; -2⁶³ is null, since no edit can carry it."""
@@ -39,7 +39,7 @@ class Dialect:
             case "column":
                 return self.column(node.name)
             case "literal":
-                return f"CAST({_literal(node)} AS {self.types[node.type]})"
+                return f"CAST({_literal(node)} AS {self._type(node)})"
             case "add" | "subtract" | "multiply" | "equal" | "less" | "at_most":
                 return self._binary(node, *parts)
             case "negate":
@@ -58,6 +58,9 @@ class Dialect:
                 return f"COALESCE({', '.join(parts)})"
             case _:
                 return _case(parts)
+
+    def _type(self, node: Node) -> str:
+        return {"float64": "DOUBLE", "bool": "BOOLEAN", "string": self.text}.get(node.type, "BIGINT")
 
     def _binary(self, node: Node, left: str, right: str) -> str:
         sign = _SIGNS[node.op]

@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +38,7 @@ from stream_jobs.online.packed import EMPTY, NO_TIME, RowLayout
 from stream_jobs.online.reached import Reached
 from stream_jobs.online.reader import OnlineReader, RowInHand
 from stream_jobs.plan import CapturedTable, Column, Plan, Policy, Service, View, WindowFeature
+from tests import redis_server
 
 DAY = 86_400_000_000
 NAMES = Names("bench-online")
@@ -81,24 +80,13 @@ def fill(redis: Any, made: Plan, rows: int, chance: random.Random) -> None:
 
 @contextlib.contextmanager
 def private_redis() -> Iterator[redis_py.Redis]:
-    """A Redis that keeps nothing, on a free port of the loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-        try:
-            client = redis_py.Redis(port=port)
-            for _ in range(100):
-                with contextlib.suppress(redis_py.ConnectionError):
-                    client.ping()
-                    break
-                time.sleep(0.05)
-            yield client
-        finally:
-            server.terminate()
-            server.wait()
+    """A Redis that keeps nothing."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redis_server.running(Path(folder)) as port,
+        redis_py.Redis(port=port) as client,
+    ):
+        yield client
 
 
 def feast_store(port: int, folder: Path, made: Plan, values: dict[str, list[dict[str, Any]]]) -> FeatureStore:

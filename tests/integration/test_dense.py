@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +18,7 @@ from stream_jobs.online.packed import is_dense
 from stream_jobs.online.reached import Reached
 from stream_jobs.online.reader import OnlineReader, RowInHand
 from stream_jobs.online.sweep import Sweep
+from tests import redis_server
 from tests.unit.stream_jobs.online.test_dense import KEY, LAYOUT, NAMES, PLAN, REACHED, SERVICE, VIEW, long_log, packed
 
 pytestmark = pytest.mark.integration
@@ -29,25 +27,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Any]:
     """A Redis of the test's own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        client = redis_py.Redis(port=port)
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                client.ping()
-                break
-            except redis_py.ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+    with redis_server.running(tmp_path) as port, redis_py.Redis(port=port) as client:
         yield client
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def sweep(redis: Any, monkeypatch: pytest.MonkeyPatch) -> Sweep:

@@ -6,9 +6,6 @@ A Redis server and a home of its own: nothing here needs the running appliance.
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,17 +13,15 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 import pytest
-import redis
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSource, RepoConfig, ValueType
 from feast.types import Float64, String
 
 from appliance import context as contexts
-from appliance import users
-from appliance.clients import redis as clients
 from appliance.installation import Installation
 from appliance.layout import Layout
 from appliance.parts.redis import acl
 from appliance.ports import Port
+from tests import redis_server
 
 pytestmark = pytest.mark.integration
 
@@ -38,33 +33,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeatureSt
     monkeypatch.setenv("APPLIANCE_HOME", str(tmp_path))
     layout = Layout.below(tmp_path)
     layout.etc.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = redis_server.free_port()
     installation = Installation("0", port - Port.REDIS, "root", "main", "test", "", {}, {})
     layout.installation_file.write_bytes(msgspec.json.encode(installation))
     (tmp_path / "users.acl").write_text(acl(contexts.current()))
-    server = subprocess.Popen(
-        ["/usr/bin/redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path),
-         "--aclfile", str(tmp_path / "users.acl")], stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _wait()
+    with redis_server.running(tmp_path, port, aclfile=str(tmp_path / "users.acl")):
         yield _applied(tmp_path)
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _wait() -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            clients.connect(contexts.current(), users.ADMINISTRATOR).ping()
-            return
-        except redis.RedisError:
-            assert time.monotonic() < deadline, "redis-server does not start"
-            time.sleep(0.05)
 
 
 def _applied(folder: Path) -> FeatureStore:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -16,31 +14,19 @@ from appliance import users
 from appliance.clients import redis as clients
 from appliance.parts.base import Context
 from appliance.parts.redis import acl
+from tests import redis_server
 
 pytestmark = pytest.mark.integration
 
 
 def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """A server of its own with the appliance's ACL, in ``folder``."""
-    options = {"port": str(port), "dir": str(folder), "aclfile": str(folder / "users.acl"), "appendonly": "yes",
-               "save": "", "bind": "127.0.0.1"}  # fmt: skip
-    command = ["/usr/bin/redis-server", *(word for name, value in options.items() for word in (f"--{name}", value))]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return server
-        except OSError:
-            assert time.monotonic() < deadline, "redis-server does not start"
-            time.sleep(0.05)
+    """With the appliance's ACL and its append-only file."""
+    return redis_server.start(folder, port, aclfile=str(folder / "users.acl"), appendonly="yes")
 
 
 def test_transactions_and_scripts_survive_kill_9(live: Context, tmp_path: Path) -> None:
     (tmp_path / "users.acl").write_text(acl(live))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = redis_server.free_port()
     login = {"username": "alerter", "password": live.secrets.get("redis.alerter")}
     server = _start(tmp_path, port)
     try:

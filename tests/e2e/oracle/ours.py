@@ -7,7 +7,6 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from confluent_kafka import TopicPartition
 
 from appliance import users
 from appliance.clients import kafka, postgres, redis
-from appliance.clock import Clock, ClockRecord
 from appliance.parts.base import Context
 from appliance.ports import Port
 from stream_jobs import plan as plans
@@ -142,22 +140,6 @@ def reached(context: Context, store: Any, wanted: Sequence[View]) -> str:
     """The lowest position that the views have reached in Redis; "" before the first marker came through."""
     found = reached_positions.read(store, context.names, wanted).values()
     return min(one.position if one else "" for one in found)
-
-
-@contextmanager
-def held_clock(context: Context, at_us: int) -> Iterator[None]:
-    """The appliance clock stands still at ``at_us`` while the block runs."""
-    with redis.connect(context, users.ADMINISTRATOR) as store:
-        key = context.names.redis_clock()
-        before = store.get(key)
-        Clock(store, key, cache_ms=0).set(ClockRecord(at_us, 0, 0.0))
-        try:
-            yield
-        finally:
-            if before is None:
-                store.delete(key)
-            else:
-                store.set(key, before)
 
 
 def until(there: Callable[[], bool], what: str, seconds: float) -> float:

@@ -24,6 +24,7 @@ from appliance.clock import Clock
 from appliance.parts.base import Context
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.plan import Plan, View
+from tests.clock import held_clock
 from tests.e2e.oracle import changes, kills, oracle, ours, probes
 from tests.e2e.oracle.kills import PARTS
 from tests.e2e.oracle.oracle import Question
@@ -274,7 +275,7 @@ def _compare(
         began = time.monotonic()
         result.compared.append(_difference(what, questions, expected, ask(side, plan, questions), began))
         say(_shown(result.compared[-1]))
-    with ours.held_clock(side.context, end_us):
+    with held_clock(side.context, end_us):
         began = time.monotonic()
         now = [(q, e) for q, e in zip(questions, expected, strict=True) if q.as_of == end_us]
         got = ours.from_feast_online(side, plan, [q for q, _ in now])
