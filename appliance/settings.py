@@ -125,14 +125,14 @@ Share = Annotated[float, msgspec.Meta(gt=0)]
 class Drift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """interval_minutes: between two comparisons of what is served with the training set; 0 for none on a schedule.
 
-    window_hours: predictions of so many last hours, at most max_rows of them; nothing is concluded of fewer than
-    min_rows. A notice is posted when a feature's or the scores' population stability index is above psi, when so much
-    more is missing than in training (missing_share), so many values were not in training (unseen_share), or no label
-    has come for label_silence_hours of the data's own time.
+    window_hours: predictions of so many last hours of event time, at most max_rows of them; nothing is concluded of
+    fewer than min_rows, or while they do not yet cover the window. A notice is posted when a feature's or the scores'
+    population stability index is above psi, when so much more is missing than in training (missing_share), so many
+    values were not in training (unseen_share), or no label has come for label_silence_hours of the data's own time.
     """
 
     interval_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
-    window_hours: Positive = 24
+    window_hours: Positive = 168
     min_rows: Positive = 500
     max_rows: Positive = 20_000
     psi: Share = 0.25

@@ -40,10 +40,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _text(found: Drift) -> str:
-    few = "" if found.enough else ": too few to conclude anything"
+    few = "" if found.enough else ": too few rows or hours to conclude anything"
     lines = [
-        f"{found.service}: {found.rows:,} predictions against {found.training_rows:,} rows that {found.model} version "
-        f"{found.model_version} learned from{few}",
+        f"{found.service}: {found.rows:,} predictions of {found.hours:.0f} hours against {found.training_rows:,} rows "
+        f"that {found.model} version {found.model_version} learned from{few}",
         f"{'feature':<44} {'PSI':>8} {'by chance':>9} {'missing':>8} {'training':>8} {'unseen':>8}",
     ]
     for one in sorted(found.features, key=lambda each: -each.psi):

@@ -38,15 +38,15 @@ class LabelDelay(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """One service. measured_at, since: µs wall clock; since: of the first prediction that counts. rows: predictions
-    compared, at most ``drift.max_rows``. enough: at least ``drift.min_rows``, else nothing is concluded. findings: what
-    is past its limit, in words, the worst first."""
+    """One service. measured_at: µs wall clock. rows: predictions compared, at most ``drift.max_rows``; hours: of event
+    time that they cover. enough: at least ``drift.min_rows`` over ``drift.window_hours``, else nothing is concluded of
+    features and scores. findings: what is past its limit, in words, the worst first."""
 
     service: str
     model: str
     model_version: str
     measured_at: int
-    since: int
+    hours: float
     rows: int
     training_rows: int
     enough: bool

@@ -15,6 +15,7 @@ from appliance import notices
 from appliance.clock import wall_us
 from appliance.parts.base import Context
 from appliance.records import FeatureValue
+from appliance.settings import Drift as Limits
 from models import events
 from models.drift import kept, measure
 from models.drift.kept import Drift, FeatureDrift, LabelDelay
@@ -32,6 +33,10 @@ Matrix = npt.NDArray[np.float32]
 _HOUR_US = 3_600_000_000
 _LIMITS = reading.Limits(memory_mib=384, threads=1)
 _BATCH_ROWS = 5_000
+_COVERED = 0.9
+"""Of the window must have predictions: a day says nothing of how a week is distributed, for weekends differ."""
+_OUTLIERS = 0.001
+"""Share of predictions whose times may be anything (a clock that is wrong); the window ends before them."""
 _LABEL_DAYS = 30
 _FEATURES = msgspec.json.Decoder(dict[str, FeatureValue])
 _SCORES = "scores.parquet"
@@ -62,9 +67,8 @@ def measured(context: Context, plan: Plan, service: Service) -> Drift:
         )
     record = registry.get(service.model, champion.version)
     folder = registry.path(record.model, record.version)
-    since = now - limits.window_hours * _HOUR_US
     with reading.connect(context.run("drift"), _LIMITS) as connection:
-        served, scores = _served(context, connection, service, record, since, limits.max_rows)
+        served, scores, hours = _served(context, connection, service, record, limits)
         labels = _labels(context, connection, plan, service)
     training, training_scores = _training(folder, record)
     features = (
@@ -73,13 +77,13 @@ def measured(context: Context, plan: Plan, service: Service) -> Drift:
         else []
     )
     score_psi = measure.psi(training_scores, scores) if len(training_scores) and len(scores) else None
-    enough = len(served) >= limits.min_rows
+    enough = len(served) >= limits.min_rows and hours >= _COVERED * limits.window_hours
     return Drift(
         service=service.name,
         model=record.model,
         model_version=str(record.version),
         measured_at=now,
-        since=since,
+        hours=hours,
         rows=len(served),
         training_rows=len(training),
         enough=enough,
@@ -91,28 +95,31 @@ def measured(context: Context, plan: Plan, service: Service) -> Drift:
 
 
 def _served(
-    context: Context,
-    connection: duckdb.DuckDBPyConnection,
-    service: Service,
-    record: ModelVersion,
-    since: int,
-    most: int,
-) -> tuple[Matrix, npt.NDArray[np.float32]]:
-    """float32 [n, k] features and [n] scores of predictions of a version since a time; chosen at random beyond most."""
+    context: Context, connection: duckdb.DuckDBPyConnection, service: Service, record: ModelVersion, limits: Limits
+) -> tuple[Matrix, npt.NDArray[np.float32], float]:
+    """Of the last ``window_hours`` of event time: float32 [n, k] features of predictions by any version (features are
+    the service's), scores of those by the serving one, and how many hours they cover.
+
+    Chosen at random where there are more than ``max_rows``.
+    """
     ledger = reading.scan(context.layout.lake / context.names.lake_ledger(service.name), schema.LEDGER)
-    selected = (
-        f"SELECT features, score FROM {ledger} WHERE scored_date >= make_timestamp({since})::DATE"
-        f" AND epoch_us(scored_at) >= {since} AND model = {literal(record.model)}"
-        f" AND model_version = {literal(str(record.version))} ORDER BY md5(prediction_id) LIMIT {most}"
-    )
+    mine = f"model = {literal(record.model)} AND model_version = {literal(str(record.version))}"
+    selected = f"""WITH newest AS (SELECT quantile_disc(epoch_us(as_of), {1 - _OUTLIERS}) AS at FROM {ledger})
+        SELECT features, CASE WHEN {mine} THEN score END AS score, epoch_us(as_of) AS as_of FROM {ledger}, newest
+        WHERE epoch_us(as_of) <= newest.at AND epoch_us(as_of) > newest.at - {limits.window_hours * _HOUR_US}
+        ORDER BY md5(prediction_id) LIMIT {limits.max_rows}"""
     rows: list[list[float]] = []
     scores: list[float] = []
+    times: list[int] = []
     for batch in connection.sql(selected).to_arrow_reader(_BATCH_ROWS):
         for raw in batch.column("features").to_pylist():
             values = _FEATURES.decode(raw)
             rows.append([_number(values.get(name)) for name in service.features])
-        scores += batch.column("score").to_pylist()
-    return np.array(rows, np.float32).reshape(-1, len(service.features)), np.array(scores, np.float32)
+        scores += [score for score in batch.column("score").to_pylist() if score is not None]
+        times += batch.column("as_of").to_pylist()
+    matrix = np.array(rows, np.float32).reshape(-1, len(service.features))
+    hours = (max(times) - min(times)) / _HOUR_US if times else 0.0
+    return matrix, np.array(scores, np.float32), round(hours, 2)
 
 
 def _number(one: FeatureValue | None) -> float:

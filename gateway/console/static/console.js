@@ -173,7 +173,7 @@ const DRIFT_SHOWN = 5;
 function oneDrift(drift) {
   const words = Object.fromEntries((services.find((one) => one.name === drift.service) || { features: [] }).features.map((one) => [one.name, one.words]));
   const told = drift.findings.length ? element("ul", {}, ...drift.findings.map((one) => element("li", { class: "old" }, one)))
-    : element("p", {}, drift.enough ? "Nothing is past its limit." : "Too few rows were scored to conclude anything.");
+    : element("p", {}, drift.enough ? "Nothing is past its limit." : "Too few rows, or too short a time, to conclude anything.");
   const most = [...drift.features].sort((a, b) => b.psi - a.psi).slice(0, DRIFT_SHOWN);
   const share = (one) => `${(100 * one).toFixed(1)} %`;
   const delay = drift.labels.median_hours === null ? "" : `; half of the labels come within ${Math.round(drift.labels.median_hours)} hours`;

@@ -78,7 +78,7 @@ def test_the_worst_comes_first_and_labels_count_without_rows() -> None:
 
 
 def test_the_figures_are_prometheus_text() -> None:
-    drift = Drift("s", "m", "1", 2_000_000, 0, 7, 9, False, None, [_feature(psi=0.3)], _LABELS, ["a"])
+    drift = Drift("s", "m", "1", 2_000_000, 0.0, 7, 9, False, None, [_feature(psi=0.3)], _LABELS, ["a"])
     text = kept.prometheus([drift])
     assert 'appliance_drift_psi{service="s",feature="v:f"} 0.3\n' in text
     assert 'appliance_drift_findings{service="s"} 1\n' in text and "score_psi{" not in text
