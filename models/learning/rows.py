@@ -52,14 +52,14 @@ class Labelled:
         """
         inputs = ", ".join(_number(name) for name in self._service.features)
         subject = reading.literal("$." + reading.quote(self._recipe.evaluation.subject))
-        return self._connection.execute(
+        return self._connection.sql(
             f"""SELECT {inputs}, event_key, epoch_us(as_of) AS event_time, label::TINYINT AS label,
               coalesce(TRY_CAST(row->>{subject} AS BIGINT), (hash(row->>{subject}) >> 1)::BIGINT) AS subject
             FROM (FROM predictions WHERE list_contains($versions, model_version)
               QUALIFY row_number() OVER (PARTITION BY event_key ORDER BY way <> 'cdc', scored_at, prediction_id) = 1)
             JOIN answers USING (event_key) WHERE label_known_at > $since AND label_known_at <= $until
             ORDER BY as_of, event_key""",
-            {"since": since, "until": until, "versions": list(versions)},
+            params={"since": since, "until": until, "versions": list(versions)},
         ).to_arrow_table()
 
     def pairs(self, version: int, champion: int, since: int, until: int) -> Pairs:
