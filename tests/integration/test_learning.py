@@ -48,7 +48,8 @@ def twin(live: Context) -> Iterator[ModelVersion]:
     golden.write(msgspec.structs.replace(rows, version=str(version)), folder)
     made = msgspec.structs.replace(record, version=version, refused="")
     registry.put(made)
-    shutil.chown(folder, live.installation.user)
+    for path in (folder, *folder.iterdir()):
+        shutil.chown(path, live.installation.user)
     yield made
     after = registry.champion(_MODEL)
     assert after is not None and after.version == record.version, "the test has put the champion back"
