@@ -20,6 +20,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ _REVIEW = float(POLICY["review"])
 _ROUND_US = 3_600_000_000
 _FAIR_RUNS = 2_000
 _ROOT = Path(__file__).parents[2]
+Say = Callable[[str], None]
 
 
 def _context(folder: Path, training: Path) -> Context:
@@ -69,16 +71,18 @@ def _judged(replay: Replay, scores: Floats, since: int, kind: int) -> dict[str, 
     }
 
 
-def _run(world: Replayed, days: float, recipe: Recipe) -> None:
+def _run(world: Replayed, days: float, recipe: Recipe, say: Say) -> None:
     """Rounds every hour for some days of labels."""
-    until = world.now + round(days * DAY_US)
-    while world.now < until:
+    begin = world.now
+    while world.now < begin + round(days * DAY_US):
         world.now += _ROUND_US
-        step(world, recipe.learning)
+        for done in step(world, recipe.learning):
+            if not done.act.endswith(".wait"):
+                say(f"{(world.now - begin) / _ROUND_US:.0f} h {done.act}: {done.why}")
 
 
 def drift(
-    context: Context, recipe: Recipe, replay: Replay, folder: Path, seed: int, kind: int, review: float
+    context: Context, recipe: Recipe, replay: Replay, folder: Path, seed: int, kind: int, review: float, say: Say
 ) -> dict[str, Any]:
     """One seed of the replay with a new kind of fraud."""
     first_labels = int(pd.Timestamp(BEGINS).value // 1000) + LABEL_DELAY_US
@@ -86,7 +90,7 @@ def drift(
     lab = Lab(context, recipe, replay, folder, seed, first_labels - LABEL_DELAY_US)
     first = lab.train(first_labels, _TRAIN_DAYS)
     world = Replayed(lab, first, review)
-    _run(world, _RECOVERY_DAYS, recipe)
+    _run(world, _RECOVERY_DAYS, recipe, say)
     full = lab.train(end, _TRAIN_DAYS)
     found = {
         name: _judged(replay, version.scores, end, kind)
@@ -104,13 +108,15 @@ def drift(
     }
 
 
-def calm(context: Context, recipe: Recipe, replay: Replay, folder: Path, seed: int, review: float) -> dict[str, Any]:
+def calm(
+    context: Context, recipe: Recipe, replay: Replay, folder: Path, seed: int, review: float, say: Say
+) -> dict[str, Any]:
     """One seed of the replay without drift."""
     begin = int(pd.Timestamp(BEGINS).value // 1000) + LABEL_DELAY_US
     lab = Lab(context, recipe, replay, folder, seed, begin - LABEL_DELAY_US)
     first = lab.train(begin, _TRAIN_DAYS)
     world = Replayed(lab, first, review)
-    _run(world, _CALM_DAYS, recipe)
+    _run(world, _CALM_DAYS, recipe, say)
     promoted = []
     for at, before, after in world.promotions:
         old, new = (_judged(replay, world.versions[one].scores, at, 0)["all"] for one in (before, after))
@@ -205,14 +211,14 @@ def main() -> int:
             for seed in range(1, arguments.seeds + 1):
                 place = folder / f"{what}-{seed}"
                 one = (
-                    drift(context, recipe, replay, place, seed, kind, _REVIEW)
+                    drift(context, recipe, replay, place, seed, kind, _REVIEW, say)
                     if what == "drift"
-                    else calm(context, recipe, replay, place, seed, _REVIEW)
+                    else calm(context, recipe, replay, place, seed, _REVIEW, say)
                 )
                 found.append(one)
                 say(f"{what} {one}")
-    text = markdown(arguments.kind, drifts, calms)
-    machine.write(out, "learning", {"kind": arguments.kind, "drift": drifts, "calm": calms}, text)
+                text = markdown(arguments.kind, drifts, calms)
+                machine.write(out, "learning", {"kind": arguments.kind, "drift": drifts, "calm": calms}, text)
     sys.stdout.write(f"{text}\n{out}/learning.json, learning.md\n")
     return 0
 
