@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,8 +21,13 @@ import pytest
 from appliance import golden
 from appliance.parts.base import Context
 from appliance.records import ShadowScore
+from gateway import managers
+from gateway.console import users
+from models import events, pipeline
 from models import standing as standings
+from models.feedback import reading
 from models.registry import ModelVersion, Registry
+from stream_jobs import plan as plans
 from tests.integration import gateway_api as api
 
 pytestmark = pytest.mark.integration
@@ -120,3 +128,52 @@ def test_a_frozen_model_is_left_alone_and_says_so(live: Context) -> None:
         assert _model(live, "learn", _MODEL) == []
     finally:
         assert not _model(live, "unfreeze", _MODEL)["frozen"]
+
+
+def test_who_may_change_a_model_by_http(live: Context) -> None:
+    with api.app_client(live) as client:
+        acts = f"/v1/models/{_MODEL}/acts"
+        refused = client.post(acts, json={"act": "freeze"})
+        assert refused.status_code == 403 and refused.json()["code"] == "access.models"
+        managers.add(live, client.headers["X-App-Id"])
+        assert client.post(acts, json={"act": "nothing"}).status_code == 400
+        assert client.post(acts, json={"act": "promote"}).status_code == 422
+        assert client.post(acts, json={"act": "promote", "version": 987654}).status_code == 404
+        assert client.post(acts, json={"act": "drop_challenger"}).status_code == 409
+        assert client.post("/v1/models/nothing/acts", json={"act": "freeze"}).status_code == 404
+        frozen = client.post(acts, json={"act": "freeze", "why": "by test"}).json()
+        assert frozen["frozen"] and frozen["acts"][0]["who"] == client.headers["X-App-Id"]
+        (standing,) = [one for one in client.get("/v1/standings").json() if one["model"] == _MODEL]
+        assert standing["frozen"] and standing["acts"][0]["details"]["why"] == "by test"
+        assert not client.post(acts, json={"act": "unfreeze"}).json()["frozen"]
+
+
+def test_a_person_acts_and_speaks_at_the_console_with_the_sessions_own_form(live: Context, tmp_path: Path) -> None:
+    with httpx.Client(base_url=api.base_url(live), timeout=20) as console:
+        login = _csrf(console.get("/login").text)
+        password = live.secrets.get(users.SECRET)
+        console.post("/login", data={"csrf": login, "name": "admin", "password": password})
+        csrf = _csrf(console.get("/console/learning").text)
+        form = {"model": _MODEL, "act": "freeze", "why": "from the page"}
+        assert console.post("/console/learning", data=form).status_code == 403
+        assert console.post("/console/learning", data=form | {"csrf": csrf}).status_code == 303
+        page = console.get("/console/learning").text
+        assert "Frozen: only a person changes it." in page and "console:admin" in page
+        assert console.post("/console/learning", data=form | {"csrf": csrf, "act": "unfreeze"}).status_code == 303
+        told = console.post("/console/learning", data=form | {"csrf": csrf, "act": "drop_challenger"})
+        assert "no%20challenger" in told.headers["location"]
+        key = str(time.time_ns())
+        words = {"service": api.SERVICE, "event_key": key, "said": "fraud"}
+        assert console.post("/console/feedback", data=words).status_code == 403
+        assert console.post("/console/feedback", data=words | {"csrf": csrf}).status_code == 202
+    plan = plans.read(live.layout.plan_file)
+    service, recipe = plan.service(api.SERVICE), pipeline.read_recipe(plan.scenario)
+    _, labels = events.tables(plan, service, recipe)
+    said = api.eventually(lambda: reading.of_event(live, service, labels, recipe, key, tmp_path), 40)
+    assert [(one.source, one.label) for one in said] == [("console", 1)]
+
+
+def _csrf(page: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
