@@ -54,6 +54,8 @@ class Trees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaves: int = 8
     l2: float = 1.0
     share: float = 0.5
+    quotients: tuple[tuple[str, str], ...] = ()
+    products: tuple[tuple[str, str], ...] = ()
 
 
 class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -34,8 +34,7 @@ def main() -> None:
         by_onnx, by_torch = export.onnx_scores(path, data.x), export.torch_scores(fitted.scorer, data.x)
     weights.write(fitted.scorer, told.folder)
     made = Made(
-        by_torch, by_onnx, fitted.tail_scores, fitted.calibration, fitted.device, fitted.epochs, fitted.curves,
-        fitted.boosted,
+        by_torch, by_onnx, fitted.tail_scores, fitted.calibration, fitted.device, fitted.epochs, fitted.curves
     )  # fmt: skip
     say("exported", bytes=path.stat().st_size, torch_onnx_difference=made.difference)
     finish(told, data, made, phases)

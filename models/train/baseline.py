@@ -13,24 +13,20 @@ from sklearn.preprocessing import StandardScaler
 from models.train import spec, trees
 
 NONE = "none"
+_TREES = spec.Trees(count=150)
 
 
-_TREES = 150
-
-
-def _fitted(kind: str, data: spec.Arrays, seed: int, boosted: ClassifierMixin | None) -> ClassifierMixin:
+def _model(kind: str, data: spec.Arrays, seed: int) -> ClassifierMixin:
+    """Fitted on the whole past, tail included."""
     past = data.part != spec.TEST
     if kind == "gradient_boosting":
-        return boosted or trees.fit(spec.Trees(_TREES), data.x[past], data.y[past], seed)
+        return trees.fit(_TREES, (), data.x[past], data.y[past], seed).model
     if kind == "logistic_regression":
         model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=500, random_state=seed))
         return model.fit(data.x[past], data.y[past])
     raise ValueError(f"there is no baseline {kind!r}; there are gradient_boosting, logistic_regression, {NONE}")
 
 
-def scores(kind: str, data: spec.Arrays, seed: int, boosted: ClassifierMixin | None) -> npt.NDArray[np.float64]:
-    """Probabilities [n] of every row by a model fitted on the whole past, tail included.
-
-    boosted: the trees of the version itself, where it has some; they are the gradient boosting to compare with.
-    """
-    return np.asarray(_fitted(kind, data, seed, boosted).predict_proba(data.x)[:, 1])
+def scores(kind: str, data: spec.Arrays, seed: int) -> npt.NDArray[np.float64]:
+    """Probabilities [n] of every row."""
+    return np.asarray(_model(kind, data, seed).predict_proba(data.x)[:, 1])

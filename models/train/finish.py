@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import sklearn
 import torch
-from sklearn.base import ClassifierMixin
 
 from models.train import baseline, calibrate, plots, spec
 from models.train.fit import Curve
@@ -25,8 +24,7 @@ _TRAINING = ("prepare", "transfer", "train", "judge", "trees")
 
 @dataclass(frozen=True)
 class Made:
-    """A model and what it says. reference: its scores before it became ``model.onnx``; scores: by onnxruntime, [n]
-    each. boosted: trees inside it."""
+    """A model and what it says. reference: its scores before it became ``model.onnx``; scores: by onnxruntime; [n]."""
 
     reference: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
@@ -35,7 +33,6 @@ class Made:
     device: str
     epochs: list[int] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
-    boosted: ClassifierMixin | None = None
 
     @property
     def difference(self) -> float:
@@ -53,7 +50,7 @@ def finish(told: spec.Spec, data: spec.Arrays, made: Made, phases: Phases) -> No
     scores: dict[str, npt.NDArray[np.floating]] = {"score": made.scores}
     if told.baseline != baseline.NONE:
         with phases.of("baseline"):
-            scores["baseline"] = baseline.scores(told.baseline, data, told.seed, made.boosted)
+            scores["baseline"] = baseline.scores(told.baseline, data, told.seed)
         say("baseline", kind=told.baseline, seconds=phases.seconds["baseline"])
     parquet.write_table(pa.table(scores), told.folder / "scores.parquet")
     test = data.part == spec.TEST

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
 from models.metrics import average_precision
@@ -32,10 +31,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Fitted:
-    """scorer: ready to export, on the CPU. epochs: of each member. tail_scores: calibrated, of the tail's rows.
-
-    boosted: the scorer's trees, as scikit-learn has fitted them on the whole past.
-    """
+    """scorer: ready to export, on the CPU. epochs: of each member. tail_scores: calibrated, of the tail's rows."""
 
     scorer: Scorer
     epochs: list[int]
@@ -43,7 +39,6 @@ class Fitted:
     tail_scores: npt.NDArray[np.float64]
     device: str
     curves: list[Curve] = field(default_factory=list)
-    boosted: HistGradientBoostingClassifier | None = None
 
 
 class _Member:
@@ -145,17 +140,16 @@ def fit(told: spec.Spec, data: spec.Arrays, progress: Progress, phases: Phases |
         tail_logits += logits / told.network.members
         best = curve.tail_average_precision[found - 1]
         progress("member", number=number + 1, of=told.network.members, epochs=found, tail_average_precision=best)
-    trees, boosted = None, None
+    trees = None
     if told.trees.count:
         with phases.of("trees"):
             before, share = data.part == spec.FIT, told.trees.share
-            early = boost.fit(told.trees, data.x[before], data.y[before], told.seed)
-            of_tail = early.decision_function(data.x[data.part == spec.TAIL])
+            early = boost.fit(told.trees, told.inputs, data.x[before], data.y[before], told.seed)
+            of_tail = early.logits(data.x[data.part == spec.TAIL])
             tail_logits = (1 - share) * tail_logits + share * of_tail
-            boosted = boost.fit(told.trees, data.x[past], data.y[past], told.seed)
-            trees = boost.Trees.of(boosted)
+            trees = boost.Trees.of(boost.fit(told.trees, told.inputs, data.x[past], data.y[past], told.seed))
         progress("trees", count=told.trees.count, seconds=phases.seconds["trees"])
     calibration = calibrate.fit(tail_logits, data.y[data.part == spec.TAIL].astype(np.float64))
     scorer = Scorer(preprocess, members, calibration.slope, calibration.offset, trees, told.trees.share).eval()
     scores = 1 / (1 + np.exp(-(calibration.slope * tail_logits + calibration.offset)))
-    return Fitted(scorer, epochs, calibration, scores, where, curves, boosted)
+    return Fitted(scorer, epochs, calibration, scores, where, curves)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +49,19 @@ class Update:
 
 @dataclass(frozen=True)
 class Trees:
-    """Boosted trees whose logit is averaged with the networks'. count: 0 for none. share: their part of the mean."""
+    """Boosted trees whose logit is averaged with the networks'. count: 0 for none. share: their part of the mean.
+
+    quotients, products: pairs of inputs whose quotient or product the trees are given too: a tree splits one number at
+    a time, and would need many splits to see that a payment is five times the customer's mean.
+    """
 
     count: int = 0
     learning_rate: float = 0.05
     leaves: int = 8
     l2: float = 1.0
     share: float = 0.5
+    quotients: list[list[str]] = field(default_factory=list)
+    products: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Spec:
     precision: str = "auto"
     gpu_memory_share: float = 1.0
     baseline: str = "none"
-    trees: Trees = Trees()
+    trees: Trees = field(default_factory=Trees)
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,12 @@ def update(told: spec.Spec, how: spec.Update, data: spec.Arrays, progress: fit.P
         _go_on(net, rows, told, how, told.seed * 1000 + number)
         net.cpu()
         progress("updated", number=number + 1, of=told.network.members, epochs=how.epochs)
-    boosted = None
+    trees = None
     if told.trees.count:
-        boosted = boost.fit(told.trees, data.x[chosen], data.y[chosen], told.seed, data.weight[chosen])
-    trees = None if boosted is None else boost.Trees.of(boosted)
+        fitted = boost.fit(
+            told.trees, told.inputs, data.x[chosen], data.y[chosen], told.seed, data.weight[chosen]
+        )  # fmt: skip
+        trees = boost.Trees.of(fitted)
     tail = data.part == spec.TAIL
     scorer = Scorer(scorer.preprocess, list(scorer.members), 1.0, 0.0, trees, told.trees.share).eval()
     with torch.no_grad():
@@ -66,4 +68,4 @@ def update(told: spec.Spec, how: spec.Update, data: spec.Arrays, progress: fit.P
         scorer.preprocess, list(scorer.members), found.slope, found.offset, trees, told.trees.share
     ).eval()  # fmt: skip
     scores = 1 / (1 + np.exp(-(found.slope * logits + found.offset)))
-    return fit.Fitted(calibrated, [how.epochs] * told.network.members, found, scores, where, [], boosted)
+    return fit.Fitted(calibrated, [how.epochs] * told.network.members, found, scores, where)

@@ -45,7 +45,9 @@ def _spec(folder: Path, seed: int, **more: object) -> Path:
         "log": ["amount"], "network": {"hidden": [16], "dropout": 0.1, "members": 2},
         "fit": {"learning_rate": 0.01, "weight_decay": 0.0, "batch_rows": 128, "max_epochs": 8, "patience_epochs": 3,
                 "positive_weight": 3.0},
-        "seed": seed, "device": "cpu", "threads": 2, "golden_rows": 8, "trees": {"count": 20},
+        "seed": seed, "device": "cpu", "threads": 2, "golden_rows": 8,
+        "trees": {"count": 20, "quotients": [["amount", "rate"]], "products": [["rate", "noise"]]},
+
         "baseline": "gradient_boosting",
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(told | more))
@@ -155,11 +157,12 @@ import sys, numpy as np, torch
 from pathlib import Path
 from models.train import spec, trees
 told = spec.read(Path("spec.json")); data = spec.arrays(told); past = data.part != spec.TEST
-model = trees.fit(told.trees, data.x[past], data.y[past], told.seed)
+fitted = trees.fit(told.trees, told.inputs, data.x[past], data.y[past], told.seed)
 x = np.concatenate([data.x, np.full((1, 3), np.nan, np.float32)])
-splits = np.concatenate([each[0].nodes["num_threshold"][:1] for each in model._predictors]).astype(np.float32)
+splits = np.concatenate([each[0].nodes["num_threshold"][:1] for each in fitted.model._predictors]).astype(np.float32)
 x = np.concatenate([x, np.tile(splits[:, None], (1, 3))])
-print(np.abs(trees.Trees.of(model)(torch.from_numpy(x))[:, 0].numpy() - model.decision_function(x)).max())
+x[::50, 1] = 0
+print(np.abs(trees.Trees.of(fitted)(torch.from_numpy(x))[:, 0].numpy() - fitted.logits(x)).max())
 """
     done = subprocess.run(
         (contexts.current().python("training"), "-c", script), cwd=trained, env={"PYTHONPATH": str(_CODE)},
