@@ -47,7 +47,6 @@ def _spec(folder: Path, seed: int, **more: object) -> Path:
                 "positive_weight": 3.0},
         "seed": seed, "device": "cpu", "threads": 2, "golden_rows": 8,
         "trees": {"count": 20, "quotients": [["amount", "rate"]], "products": [["rate", "noise"]]},
-
         "baseline": "gradient_boosting",
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(told | more))
