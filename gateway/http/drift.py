@@ -23,6 +23,10 @@ class DriftDesk:
     def read(self) -> list[Drift]:
         return kept.read(self._context)
 
+    def prometheus(self) -> str:
+        """The same figures as Prometheus' text."""
+        return kept.prometheus(self.read())
+
 
 @get("/v1/drift", summary="Whether what is served is like what the model learned from", tags=["console"])
 async def get_drift(request: Request[Caller, Any, Any], serving: Serving, drift_desk: DriftDesk) -> list[Drift]:

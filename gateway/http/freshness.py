@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import Any
@@ -14,6 +15,7 @@ from appliance.errors import ApplianceError
 from appliance.parts.base import Context
 from gateway.errors import PartDownError
 from gateway.http.auth import Caller
+from gateway.http.drift import DriftDesk
 from gateway.http.serving import Serving
 from stream_jobs.freshness.measure import Freshness, Meter, prometheus
 
@@ -59,7 +61,10 @@ async def get_freshness(request: Request[Caller, Any, Any], freshness_watch: Fre
     return freshness_watch.now()
 
 
-@get("/metrics", summary="The same as Prometheus' text", tags=["console"], media_type=_MEDIA_TYPE)
-async def get_metrics(request: Request[Caller, Any, Any], freshness_watch: FreshnessWatch) -> Response[str]:
+@get("/metrics", summary="Freshness and drift as Prometheus' text", tags=["console"], media_type=_MEDIA_TYPE)
+async def get_metrics(
+    request: Request[Caller, Any, Any], freshness_watch: FreshnessWatch, drift_desk: DriftDesk
+) -> Response[str]:
     """For a Prometheus that sends the app's id and token."""
-    return Response(prometheus(freshness_watch.now()), media_type=_MEDIA_TYPE)
+    text = prometheus(freshness_watch.now()) + await asyncio.to_thread(drift_desk.prometheus)
+    return Response(text, media_type=_MEDIA_TYPE)

@@ -60,6 +60,7 @@ def test_what_is_past_a_limit_is_a_notice_until_it_is_not(live: Context) -> None
     assert "no label has come" in posted.sentence
     with api.app_client(live) as client:
         (shown,) = client.get("/v1/drift").json()
+        assert 'appliance_drift_psi{service="card_fraud",feature="request:amount"}' in client.get("/metrics").text
     assert shown == found
     status, found = drift(live, **loose)
     assert (status, found["findings"]) == (0, [])
