@@ -3,7 +3,7 @@
 Payments come from a parquet file (columns transaction_id, tx_datetime, customer_id, terminal_id, tx_amount, tx_fraud)
 or from the sample's generator. Each payment is labelled seven days later. Unless they are to stay undisturbed, 1 in 500
 payments is committed an hour late, 1 in 500 changed and 1 in 1,000 deleted later; positions rise in commit order over
-both tables, labels before payments of the same time.
+both tables, labels before payments of the same time, and rows of one time by their id.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def payments(data: Path | None, rows: int) -> dict[str, np.ndarray[Any, Any]]:
             "cents": np.rint(read["tx_amount"].to_numpy() * 100),
             "fraud": read["tx_fraud"].to_numpy(),
         }
-    order = np.argsort(columns["at"], kind="stable")[:rows]
+    order = np.lexsort((columns["id"], columns["at"]))[:rows]
     return {name: values[order].astype(np.int64) for name, values in columns.items()}
 
 
@@ -78,7 +78,9 @@ def make(home: Path, data: Path | None, rows: int, *, disturbed: bool = True) ->
         picked = chance.random(count) < share
         chosen = {name: values[picked] for name, values in paid.items()}
         parts.append(_changes("transactions", op, chosen | {"cents": chosen["cents"] + 1}, chosen["at"] + 2 * DAY))
-    everything = pa.concat_tables(parts).sort_by([("committed", "ascending"), ("table", "ascending")])
+    everything = pa.concat_tables(parts).sort_by(
+        [("committed", "ascending"), ("table", "ascending"), ("id", "ascending")]
+    )
     lsn = pa.array(_FIRST_LSN + np.arange(everything.num_rows) * 120)
     everything = everything.append_column("position", pa.array([f"{n:016x}{n:016x}" for n in lsn.to_numpy().tolist()]))
     _write(layout, scenario, "transactions", everything)
