@@ -68,9 +68,14 @@ class Lake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """keep_former_hours: how long the version before the one served is kept up to date, to go back to."""
+    """keep_former_hours: how long the version before the one served is kept up to date, to go back to.
+
+    dense_rows: records of an entity above which its older rows lie in tiles in Redis (ADR 0011); writer-redis reads it
+    when it starts.
+    """
 
     keep_former_hours: Positive = 24
+    dense_rows: Positive = 2_000
 
 
 class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The sweep: goes round the entities of every view and compacts those whose bytes hold much that no live read needs.
 
-An entity of more than ``DENSE_ROWS`` records becomes a dense one (``dense``): what was reached ``DENSE_MARGIN_SECONDS``
-ago goes into tiles, and again whenever as many later records wait in its main key.
+An entity of more records than ``features.dense_rows`` becomes a dense one (``dense``): what was reached
+``DENSE_MARGIN_SECONDS`` ago goes into tiles, and again whenever as many later records wait in its main key.
 
 What stays exact without HBase: reads at cuts reached at most ``FOLD_MARGIN_SECONDS`` ago, and windows as of times up to
 ``REMOVE_MARGIN_US`` before the view's newest row (or the appliance clock, if that is earlier, so that a row with a time
@@ -22,6 +22,7 @@ from redis.exceptions import WatchError
 
 from appliance.clock import Clock
 from appliance.names import Names
+from appliance.settings import Features
 from stream_jobs.online.compact import Position, compact
 from stream_jobs.online.dense import DenseView, directory, let_go, tile_keys, together
 from stream_jobs.online.packed import HEADER_BYTES, NO_TIME, RowLayout, header, is_dense
@@ -33,7 +34,6 @@ from stream_jobs.windows.fold import up_to
 
 FOLD_MARGIN_SECONDS = 3600.0
 DENSE_MARGIN_SECONDS = 300.0
-DENSE_ROWS = 2_000
 """Records in an entity's main key above which its closed rows go into tiles (``dense``)."""
 REMOVE_MARGIN_US = 86_400_000_000
 _STEP_SECONDS = 1.0
@@ -54,7 +54,7 @@ class Sweep:
         plan: Plan,
         log: RedisLog,
         fold_margin_seconds: float = FOLD_MARGIN_SECONDS,
-        dense_rows: int = DENSE_ROWS,
+        dense_rows: int = Features().dense_rows,
     ) -> None:
         self._margin, self._dense_rows = fold_margin_seconds, dense_rows
         self._dense_margin = min(fold_margin_seconds, DENSE_MARGIN_SECONDS)

@@ -31,7 +31,8 @@ class RedisSession:
         self._topics = EditsTopics(self._consumer, plan.computed, _BOUNDS)
         self._dead_letters = DeadLetters(kafka.producer(context, NAME), names, NAME)
         self._log = RedisLog(self._redis, names, plan)
-        self._sweep = Sweep(self._redis, names, plan, self._log)
+        dense_rows = context.settings.features.dense_rows
+        self._sweep = Sweep(self._redis, names, plan, self._log, dense_rows=dense_rows)
         self._whole = self._begin(plan)
 
     def _begin(self, plan: Plan) -> bool:
