@@ -74,6 +74,7 @@ def mine(live: Context, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [live.python("training"), "-c", _LOGISTIC, registry.path(_MODEL, champion.version), target], check=True
     )  # fmt: skip
+    target.chmod(0o644)
     return target
 
 
@@ -122,6 +123,7 @@ def test_a_model_brought_in_is_a_candidate_although_the_trainer_was_killed(
 def test_a_model_that_does_not_fit_is_refused_with_the_reason(live: Context, mine: Path, as_before: None) -> None:
     broken = mine.with_name("broken.onnx")
     broken.write_bytes(b"this is no model")
+    broken.chmod(0o644)
     before = Registry.of(live).numbers(_MODEL)
     error = _appliance(live, "model", "import", _MODEL, "--onnx", str(broken), status=1)["error"]
     assert error["code"] == "import.refused"
