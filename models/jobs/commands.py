@@ -57,14 +57,20 @@ def followed(context: Context, job: Job) -> Job:
     queue = Queue.of(context)
     if job.state == "queued":
         _tell(f"job {job.id} is queued; Ctrl-C leaves it there, `appliance model cancel {job.id}` takes it out")
-    with queue.log(job.id).open(errors="replace") as log:
-        while True:
-            job = queue.get(job.id)  # before the log, so that the last lines are shown
-            for line in log:
-                _tell(line.rstrip("\n"))
-            if job.ended:
-                break
-            time.sleep(_LOOK_S)
+    shown, path = 0, queue.log(job.id)
+    while True:
+        job = queue.get(job.id)  # before the log, so that the last lines are shown
+        if path.exists():
+            with path.open("rb") as log:
+                log.seek(shown)
+                lines = log.read().splitlines(keepends=True)
+            for line in lines:
+                if line.endswith(b"\n") or job.ended:
+                    shown += len(line)
+                    _tell(line.decode(errors="replace").rstrip("\n"))
+        if job.ended:
+            break
+        time.sleep(_LOOK_S)
     if job.error is not None:
         raise JobError(job.error.code, job.error.message, hint=job.error.hint)
     if job.state == "cancelled":

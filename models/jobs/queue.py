@@ -125,7 +125,6 @@ class Queue:
                 " RETURNING *",
                 (kind, model, msgspec.json.encode(asked).decode(), key, _now()),
             ).fetchone()
-            self.log(made["id"]).touch()
             return _job(made)
 
     def get(self, number: int) -> Job:

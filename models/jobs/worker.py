@@ -32,8 +32,6 @@ class Worker:
         self._log = logging.getLogger(NAME)
         self._running: tuple[int, subprocess.Popen[bytes]] | None = None
         self._looked = 0.0
-        for job in queue.left_running():
-            self._note(queue.died(job.id, "its process and the trainer were killed"))
 
     @classmethod
     def of(cls, context: Context) -> Worker:
@@ -42,6 +40,8 @@ class Worker:
 
     def tick(self) -> None:
         if self._running is None:
+            for left in self._queue.left_running():  # by a trainer that was killed
+                self._note(self._queue.died(left.id, "its process and the trainer were killed"))
             job = self._queue.take()
             if job is not None:
                 self._start(job)
@@ -69,10 +69,16 @@ class Worker:
         self._queue.put_back(number)
 
     def _start(self, job: Job) -> None:
-        with self._queue.log(job.id).open("ab") as log:
-            process = subprocess.Popen(
-                (*self._command, str(job.id)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        try:
+            with self._queue.log(job.id).open("ab") as log:
+                process = subprocess.Popen(
+                    (*self._command, str(job.id)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True,
+                )  # fmt: skip
+        except OSError as error:
+            self._queue.failed(job.id, Failure("job.not_started", f"its process cannot be started: {error}"))
+            self._note(self._queue.get(job.id))
+            return
         self._running = job.id, process
         self._log.info("job started", extra={"job": job.id, "kind": job.kind, "attempt": job.attempts})
 

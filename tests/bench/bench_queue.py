@@ -11,8 +11,10 @@ parts share the machine's cores.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +26,6 @@ import numpy as np
 
 from appliance import context as contexts
 from appliance.parts.base import Context
-from models.jobs import commands as jobs
 from models.jobs.queue import Job, Queue
 from models.registry import Registry
 from tests.bench import machine
@@ -49,10 +50,12 @@ def ask(context: Context, client: httpx.Client, seconds: float, rate: float, goi
 
 def train(context: Context, seed: int) -> tuple[Job, Queue]:
     """A training that is under way: its training process has begun."""
+    command = [context.layout.bin / "appliance", "model", "train", _MODEL, "--seed", str(seed), "--no-promote"]
+    done = subprocess.run([*command, "--no-wait", "--json"], capture_output=True, text=True, check=True)
     queue = Queue.of(context)
-    wish = {"seed": seed, "promote": False}
-    job = jobs.add(context, "train", _MODEL, {"service": _MODEL, "wish": wish})
-    while "training process has read" not in queue.log(job.id).read_text():
+    job = queue.get(json.loads(done.stdout)["id"])
+    log = queue.log(job.id)
+    while not log.exists() or "training process has read" not in log.read_text():
         assert not queue.get(job.id).ended, queue.get(job.id).error
         time.sleep(0.2)
     return job, queue

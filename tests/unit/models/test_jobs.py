@@ -46,7 +46,7 @@ def _pid(worker: Worker) -> int:
 
 def _begun(worker: Worker, queue: Queue, number: int) -> int:
     """The job's process, once it says something."""
-    _until(worker, queue, number, lambda job: b"begun" in queue.log(number).read_bytes())
+    _until(worker, queue, number, lambda _: queue.log(number).exists() and b"begun" in queue.log(number).read_bytes())
     return _pid(worker)
 
 
@@ -108,9 +108,18 @@ def test_a_job_that_a_killed_trainer_left_is_taken_up_again(queue: Queue) -> Non
     job = queue.add("train", "m", {})
     queue.take()
     worker = _worker(queue, "print('begun')")
-    assert queue.get(job.id).state == "queued"
     worker.tick()
-    assert queue.get(job.id).attempts == 2
+    assert (queue.get(job.id).state, queue.get(job.id).attempts) == ("running", 2)
+    worker.stop()
+
+
+def test_a_job_that_cannot_be_started_has_failed_and_the_next_one_runs(queue: Queue) -> None:
+    worker, job, after = _worker(queue, _SLEEPS), queue.add("train", "m", {"n": 1}), queue.add("train", "m", {"n": 2})
+    queue.log(job.id).mkdir()
+    ended = _until(worker, queue, job.id, lambda job: job.ended)
+    assert ended.error is not None
+    assert ended.error.code == "job.not_started"
+    _begun(worker, queue, after.id)
     worker.stop()
 
 
