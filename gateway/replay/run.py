@@ -109,13 +109,17 @@ def _of_definition(
     if known.hash != definition:
         found = Difference("definition hash", service, definition, known.hash)
         return [_result(each, "differs", difference=found) for each in predictions]
-    computed = features.recompute(context, known, predictions, wait_seconds)
     done: dict[str, Replayed] = {}
-    close = features.closeness(known)
     for each in predictions:
+        if difference := in_cuts(each, known.service):
+            done[each.prediction_id] = _result(each, "differs", difference=difference)
+    asked = [each for each in predictions if each.prediction_id not in done]
+    computed = features.recompute(context, known, asked, wait_seconds)
+    close = features.closeness(known)
+    for each in asked:
         if why_not := computed.why_not.get(each.prediction_id):
             done[each.prediction_id] = _left_out(each, why_not)
-        elif difference := in_vector(each, known.service, computed.values[each.prediction_id], close):
+        elif difference := in_features(each, known.service, computed.values[each.prediction_id], close):
             done[each.prediction_id] = _result(each, "differs", difference=difference)
     left = [each for each in predictions if each.prediction_id not in done]
     by_model = attrgetter("model", "model_version")
@@ -125,15 +129,20 @@ def _of_definition(
     return [done[each.prediction_id] for each in predictions]
 
 
-def in_vector(
-    prediction: Prediction, service: Service, values: Mapping[str, Any], close: Mapping[str, Close]
-) -> Difference | None:
-    """The first difference in cuts and features, in the order of the model's inputs."""
+def in_cuts(prediction: Prediction, service: Service) -> Difference | None:
+    """The first view whose cut is not what the position that it had reached gives."""
     for view in service.views:
         reached = prediction.reached.get(view) or positions.ZERO
         cut = min(reached, prediction.source_position) if prediction.source_position else reached
         if prediction.cuts.get(view) != cut:
             return Difference("cut", view, prediction.cuts.get(view), cut)
+    return None
+
+
+def in_features(
+    prediction: Prediction, service: Service, values: Mapping[str, Any], close: Mapping[str, Close]
+) -> Difference | None:
+    """The first feature that differs, in the order of the model's inputs."""
     for name in service.features:
         logged = prediction.features[name].value
         if not distance([logged, values[name]], close.get(name, (0.0, 0.0)))[0]:
@@ -201,7 +210,7 @@ def _decided(context: Context, known: Meaning, predictions: list[Prediction], do
             reviewable = rules[0].review <= each.score < rules[0].decline
             done[each.prediction_id] = replace(before, place_from_ledger=reviewable and place is None)
             continue
-        difference = Difference("decision", known.service.policy.explain, each.decision, got[0])
+        difference = Difference("decision", f"policy of {service}", each.decision, got[0])
         done[each.prediction_id] = replace(before, outcome="differs", difference=difference)
 
 

@@ -66,8 +66,9 @@ def _differing(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, run.D
     found = features.recompute(world.context, known, predictions, 0)
     assert not found.why_not
     close = features.closeness(known)
+    assert not any(run.in_cuts(one, SERVICE) for one in predictions)
     compared = {
-        one.prediction_id: run.in_vector(one, SERVICE, found.values[one.prediction_id], close) for one in predictions
+        one.prediction_id: run.in_features(one, SERVICE, found.values[one.prediction_id], close) for one in predictions
     }
     return {name: one for name, one in compared.items() if one is not None}
 
@@ -106,7 +107,7 @@ def test_a_change_that_the_lake_lost_is_found(tmp_path: Path, monkeypatch: pytes
 def test_a_cut_that_its_position_reached_does_not_give_is_found(right: World) -> None:
     (first, *_) = _logged(right)
     wrong = replace(first, cuts=first.cuts | {SERVICE.views[0]: "f" * 32})
-    found = run.in_vector(wrong, SERVICE, {}, {})
+    found = run.in_cuts(wrong, SERVICE)
     assert found is not None and (found.what, found.name, found.expected) == ("cut", SERVICE.views[0], "f" * 32)
 
 
