@@ -24,7 +24,7 @@ from stream_jobs.plan import Plan, Service
 NAME = "learner"
 _ROLES = ("challenger", "former")
 _IDLE_SECONDS = 0.5
-_NICE = 10
+_NICE = 5
 """What serves goes first."""
 
 
