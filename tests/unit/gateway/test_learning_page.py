@@ -36,4 +36,5 @@ def test_every_state_has_its_buttons(frozen: bool, offline: bool) -> None:
 def test_nothing_in_shadow_and_no_model_at_all() -> None:
     page = _page(ModelStanding("m", "s", 1, [1], None, None, False, False, []), told="it was refused")
     assert 'value="drop_former"' not in page and 'value="drop_challenger"' not in page and "it was refused" in page
+    assert 'value="challenge"' not in page, "there is no other version"
     assert "No model serves yet" in _page()
