@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
 from appliance.clients import kafka
 from appliance.errors import UsageError
 from appliance.parts.base import Context
@@ -15,6 +17,9 @@ from stream_jobs.source.check import Check
 from stream_jobs.source.record import Address
 from stream_jobs.writeback import flow, postgres, record
 from stream_jobs.writeback.record import By, Target
+
+_COUNTED = 1_000
+_SECONDS = 5.0
 
 
 def describe(context: Context, plan: Plan, service: str, table: str, url: str | None, by: By) -> Target:
@@ -116,16 +121,44 @@ def check(context: Context, target: Target) -> list[Check]:
 
 
 def waiting(context: Context, target: Target) -> int:
-    """Records of the topic that the table has not taken yet, markers of transactions included."""
-    consumer = kafka.consumer(context, flow.NAME, flow.group(context.names, target))
-    left = 0
+    """Predictions that the table has not taken yet: counted where they are few, else by their offsets.
+
+    Offsets count what ends a transaction too, so a few of them may stand for nothing. Raises WritebackError when Kafka
+    does not answer.
+    """
+    group = flow.group(context.names, target)
+    consumer = kafka.consumer(context, flow.NAME, group, **{"enable.partition.eof": True})
     try:
+        behind = []
+        left = 0
         for each in flow.partitions(consumer, context.names.predictions(target.service)):
-            low, high = consumer.get_watermark_offsets(each, timeout=5.0)
-            left += high - max(each.offset, low)
+            low, high = consumer.get_watermark_offsets(each, timeout=_SECONDS)
+            if high > max(each.offset, low):
+                behind.append(each)
+                left += high - max(each.offset, low)
+        return left if left > _COUNTED else _count(consumer, behind)
+    except KafkaException as error:
+        raise WritebackError(
+            "writeback.kafka", f"Kafka does not say what waits: {error.args[0]}", hint="appliance status kafka"
+        ) from error
     finally:
         consumer.close()
-    return left
+
+
+def _count(consumer: Consumer, partitions: list[TopicPartition]) -> int:
+    """Records from there to the ends of the partitions. Raises KafkaException when they do not come in time."""
+    found = ended = 0
+    consumer.assign(partitions)
+    while ended < len(partitions):
+        message = consumer.poll(_SECONDS)
+        error = KafkaError(KafkaError._TIMED_OUT) if message is None else message.error()
+        if error is None:
+            found += 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            ended += 1
+        else:
+            raise KafkaException(error)
+    return found
 
 
 def remove(context: Context, target: Target) -> None:
