@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from appliance.parts.base import Context
+from models import inputs
 from models.errors import TrainingSetError
 from models.evaluation import unknown_subjects
 from models.recipe import Recipe
@@ -40,11 +41,6 @@ class Described(msgspec.Struct, frozen=True):
         self, missing_share: dict[str, float], lake_versions: dict[str, int], positions: dict[str, str]
     ) -> Frame:
         return Frame(self.sha256, self.rows, self.positives, self.unlabelled, missing_share, lake_versions, positions)
-
-
-def inputs(service: Service) -> tuple[str, ...]:
-    """Columns of the training set that are the model's inputs, in its order."""
-    return tuple(feature.partition(":")[2] for feature in service.features)
 
 
 def build(
@@ -83,7 +79,7 @@ def build(
             "part": pa.array(parts[used]),
         }
     )
-    _write(known, inputs(service), source(context, service, chosen), path)
+    _write(known, inputs.of(service), source(context, service, chosen), path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Described(

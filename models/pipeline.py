@@ -16,6 +16,7 @@ from appliance.golden import write as write_golden
 from appliance.parts.base import Context
 from models import events, frame, gate, judging, process, recipe, runs, split
 from models.errors import TrainingError
+from models.inputs import of as inputs_of
 from models.judging import Later
 from models.process import Progress
 from models.recipe import Recipe
@@ -113,7 +114,7 @@ def _make(
     progress(f"{rows.num_rows} events in the periods; computing their features as they were known")
     described = frame.build(context, service, how, periods, rows, source, folder / frame.FILE)
     progress(f"training set: {described.rows} rows, of them positive {described.positives}")
-    inputs = frame.inputs(service)
+    inputs = inputs_of(service)
     if wish.onnx:
         result = process.adopt(context, how, inputs, folder, Path(wish.onnx), progress)
     else:

@@ -21,7 +21,7 @@ from appliance.clients import redis as redis_clients
 from appliance.clock import Clock
 from appliance.golden import Golden
 from appliance.parts.base import Context
-from models import frame, gate
+from models import gate, inputs
 from models import standing as standings
 from models.errors import GateError, RegistryError
 from models.registry import Champion, ModelVersion, Registry
@@ -185,7 +185,7 @@ class Switchboard:
         plan = plans.read(self._context.layout.plan_file)
         service = plan.wanted_service(record.service)
         if service.model == record.model:
-            gate.check_schema(record, frame.inputs(service), inputs_hash(service, plan.wanted_views))
+            gate.check_schema(record, inputs.of(service), inputs_hash(service, plan.wanted_views))
 
     def _known(self, model: str) -> ModelVersion:
         """The champion. Raises RegistryError when the model has none."""

@@ -18,7 +18,7 @@ from appliance.golden import write as write_golden
 from appliance.parts.base import Context
 from models import gate, judging, pipeline, thresholds
 from models.errors import RegistryError, TrainingSetError
-from models.frame import inputs as inputs_of
+from models.inputs import of as inputs_of
 from models.judging import Later
 from models.learning import candidate, rows
 from models.process import Progress

@@ -31,6 +31,7 @@ import pyarrow.parquet as parquet
 
 from models import evaluation, frame
 from models.evaluation import Evaluation
+from models.inputs import of as inputs_of
 from models.recipe import Recipe
 from models.split import DAY_US, TEST
 from tests.bench import machine
@@ -116,7 +117,7 @@ def measure(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
     last = np.datetime64(midnight(arguments.train_from) + 21 * DAY_US - 1, "us").astype("datetime64[D]")
     data = arguments.data / "card_transactions.parquet"
     frames = Frames(home, data, arguments.train_from, str(last))
-    recipe, inputs = frames.recipe, frame.inputs(frames.service)
+    recipe, inputs = frames.recipe, inputs_of(frames.service)
     folder = home / "training"
     _, described = frames.build(arguments.train_from, folder)
     found: list[dict[str, float]] = []
