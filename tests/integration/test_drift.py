@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +17,10 @@ from tests.integration import gateway_api as api
 pytestmark = pytest.mark.integration
 
 
-def drift(context: Context, **settings: str) -> tuple[int, dict[str, Any]]:
-    """The command as an operator gives it, with settings for this one call."""
-    environment = os.environ | {f"APPLIANCE_SETTING_DRIFT__{name.upper()}": value for name, value in settings.items()}
+def drift(context: Context) -> tuple[int, dict[str, Any]]:
+    """The command as an operator gives it."""
     command = [str(context.layout.bin / "appliance"), "drift", api.SERVICE, "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, json.loads(done.stdout)
 
 
@@ -50,20 +48,13 @@ def put_back(live: Context) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("scored", "put_back")
-def test_what_is_past_a_limit_is_a_notice_until_it_is_not(live: Context) -> None:
-    loose = {"psi": "1e9", "missing_share": "1.1", "unseen_share": "1.1", "label_silence_hours": "1000000"}
-    status, found = drift(live, **loose | {"label_silence_hours": "1"})
+def test_what_is_served_is_compared_and_shown(live: Context) -> None:
+    status, found = drift(live)
     assert found["rows"] >= 1 and found["training_rows"] > 1_000 and len(found["features"]) == 15
     assert found["labels"]["labels"] > 0 and found["labels"]["median_hours"] > 0
-    assert status == 1 and ["no label has come" in one for one in found["findings"]] == [True]
-    (posted,) = [one for one in notices.read(live.layout) if one.name == f"drift-{api.SERVICE}"]
-    assert "no label has come" in posted.sentence
+    posted = {one.name for one in notices.read(live.layout)}
+    assert (f"drift-{api.SERVICE}" in posted) == bool(found["findings"]) == (status == 1)
     with api.app_client(live) as client:
         (shown,) = client.get("/v1/drift").json()
         assert 'appliance_drift_psi{service="card_fraud",feature="request:amount"}' in client.get("/metrics").text
     assert shown == found
-    status, found = drift(live, **loose)
-    assert (status, found["findings"]) == (0, [])
-    assert f"drift-{api.SERVICE}" not in {one.name for one in notices.read(live.layout)}
-    status, found = drift(live, min_rows="100000000", **loose | {"psi": "1e-9"})
-    assert not found["enough"] and status == 0
