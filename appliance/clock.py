@@ -37,21 +37,24 @@ class Clock:
     """Reads the clock record at most every ``cache_ms`` from a redis-py client that returns bytes."""
 
     def __init__(self, redis: Any, key: str, cache_ms: int = 200) -> None:
-        self._redis, self._key, self._cache_us = redis, key, cache_ms * 1000
+        self._redis, self.key, self._cache_us = redis, key, cache_ms * 1000
         self._record: ClockRecord | None = None
         self._read_at = 0
 
     def now_us(self) -> int:
         wall = wall_us()
         if wall - self._read_at >= self._cache_us:
-            self._record = decode(self._redis.get(self._key))
-            self._read_at = wall
+            self.note(self._redis.get(self.key))
         return at(self._record, wall)
+
+    def note(self, raw: bytes | None) -> None:
+        """Take the record that somebody has just read from ``key`` with other things."""
+        self._record, self._read_at = decode(raw), wall_us()
 
     def set(self, record: ClockRecord | None) -> None:
         """Set the clock for every process; None returns it to the wall clock."""
         if record is None:
-            self._redis.delete(self._key)
+            self._redis.delete(self.key)
         else:
-            self._redis.set(self._key, msgspec.json.encode(record))
+            self._redis.set(self.key, msgspec.json.encode(record))
         self._record, self._read_at = record, wall_us()

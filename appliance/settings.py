@@ -79,12 +79,29 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """catchup_wait_ms: how long CDC scoring waits for the features to reach the row's own position."""
+    """catchup_wait_ms: how long CDC scoring waits for the features to reach the row's own position.
+
+    queue_ms: a request by HTTP that would wait longer than about this is refused. spool_max_mib: what the gateway keeps
+    on disk while Kafka takes nothing; then it refuses.
+    """
 
     catchup_wait_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
     max_rows_per_request: Positive = 1_000
     request_timeout_ms: Positive = 2_000
     idempotency_hours: Positive = 24
+    queue_ms: Positive = 5
+    spool_max_mib: Positive = 1_024
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What each app may ask the API for, unless it has limits of its own; 0 for no limit.
+
+    requests_per_second, rows_per_second: a second's worth may come at once.
+    """
+
+    requests_per_second: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rows_per_second: Annotated[int, msgspec.Meta(ge=0)] = 0
+    concurrent_requests: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +186,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scoring: Scoring = Scoring()
     training: Training = Training()
     learning: Learning = Learning()
+    limits: Limits = Limits()
     parity: Parity = Parity()
     alerts: Alerts = Alerts()
     drift: Drift = Drift()

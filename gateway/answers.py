@@ -22,7 +22,10 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class PredictAnswer(msgspec.Struct, frozen=True):
-    """repeated: this request id was answered before, and this is that answer."""
+    """repeated: this request id was answered before, and this is that answer.
+
+    spent_us: where ``explain_time`` was asked for, how long each step took, µs, in their order; else empty.
+    """
 
     service: str
     request_id: str
@@ -30,6 +33,7 @@ class PredictAnswer(msgspec.Struct, frozen=True):
     model_version: str
     repeated: bool
     predictions: list[Scored]
+    spent_us: dict[str, int] = {}
 
 
 class FieldView(msgspec.Struct, frozen=True):

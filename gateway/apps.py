@@ -20,6 +20,26 @@ _NOBODY = bytes(32)
 _ID_LENGTH = 64
 
 
+LIMITS = ("requests_per_second", "rows_per_second", "concurrent_requests")
+
+
+_LIMITS = ", ".join(LIMITS)
+
+
+@dataclass(frozen=True)
+class AppLimits:
+    """What an app may ask for; None: as the settings ``limits.…`` say, 0: without limit."""
+
+    requests_per_second: int | None = None
+    rows_per_second: int | None = None
+    concurrent_requests: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in LIMITS:
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise UsageError("app.limit", f"{name} must be at least 0 (no limit), got {value}")
+
+
 @dataclass(frozen=True)
 class App:
     """services: those it may use; None means every one. token_sha256: 32 bytes."""
@@ -31,6 +51,7 @@ class App:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+    limits: AppLimits = AppLimits()
 
     def may_use(self, service: str) -> None:
         """Raises ForbiddenError when the app may not use the service."""
@@ -48,7 +69,9 @@ def _hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def create(context: Context, name: str, services: list[str] | None, expires_days: int) -> tuple[App, str]:
+def create(
+    context: Context, name: str, services: list[str] | None, expires_days: int, limits: AppLimits | None = None
+) -> tuple[App, str]:
     """Make an app. Returns it with its token, which cannot be read again."""
     if not name or len(name) > _ID_LENGTH:
         raise UsageError("app.name", f"an app's name has 1 to {_ID_LENGTH} characters, got {len(name)}")
@@ -64,12 +87,13 @@ def create(context: Context, name: str, services: list[str] | None, expires_days
         created_at=now,
         expires_at=now + timedelta(days=expires_days),
         revoked_at=None,
+        limits=limits or AppLimits(),
     )
     tenant = context.installation.tenant
     with database.connect(context) as connection:
         connection.execute(
-            "insert into gateway.apps (tenant, id, name, token_sha256, services, created_at, expires_at)"
-            " values (%s, %s, %s, %s, %s, %s, %s)",
+            f"insert into gateway.apps (tenant, id, name, token_sha256, services, created_at, expires_at, {_LIMITS})"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 tenant,
                 app.id,
@@ -78,6 +102,7 @@ def create(context: Context, name: str, services: list[str] | None, expires_days
                 list(app.services) if app.services is not None else None,
                 app.created_at,
                 app.expires_at,
+                *(getattr(app.limits, name) for name in LIMITS),
             ),
         )
         audit.record(connection, tenant, getpass.getuser(), "app.create", app.id)
@@ -87,12 +112,21 @@ def create(context: Context, name: str, services: list[str] | None, expires_days
 def _read(context: Context, where: str, values: tuple[str, ...]) -> list[App]:
     with database.connect(context) as connection:
         rows = connection.execute(
-            "select id, name, token_sha256, services, created_at, expires_at, revoked_at from gateway.apps"
+            f"select id, name, token_sha256, services, created_at, expires_at, revoked_at, {_LIMITS} from gateway.apps"
             f" where tenant = %s{where} order by created_at",
             (context.installation.tenant, *values),
         ).fetchall()
     return [
-        App(row[0], row[1], bytes(row[2]), tuple(row[3]) if row[3] is not None else None, row[4], row[5], row[6])
+        App(
+            id=row[0],
+            name=row[1],
+            token_sha256=bytes(row[2]),
+            services=tuple(row[3]) if row[3] is not None else None,
+            created_at=row[4],
+            expires_at=row[5],
+            revoked_at=row[6],
+            limits=AppLimits(*row[7:]),
+        )
         for row in rows
     ]
 
@@ -115,8 +149,26 @@ def revoke(context: Context, app_id: str) -> None:
             (tenant, app_id),
         )
         if done.rowcount == 0:
-            raise UsageError("app.unknown", f"there is no app {app_id!r}", hint="appliance app list")
+            raise _unknown(app_id)
         audit.record(connection, tenant, getpass.getuser(), "app.revoke", app_id)
+
+
+def limit(context: Context, app_id: str, limits: AppLimits) -> None:
+    """Give an app other limits, at the latest ``Apps.fresh_seconds`` from now. Raises UsageError if there is none."""
+    tenant = context.installation.tenant
+    values = tuple(getattr(limits, name) for name in LIMITS)
+    with database.connect(context) as connection:
+        done = connection.execute(
+            f"update gateway.apps set ({_LIMITS}) = (%s, %s, %s) where tenant = %s and id = %s",
+            (*values, tenant, app_id),
+        )
+        if done.rowcount == 0:
+            raise _unknown(app_id)
+        audit.record(connection, tenant, getpass.getuser(), "app.limit", app_id)
+
+
+def _unknown(app_id: str) -> UsageError:
+    return UsageError("app.unknown", f"there is no app {app_id!r}", hint="appliance app list")
 
 
 class Apps:

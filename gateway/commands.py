@@ -1,8 +1,9 @@
-"""``appliance app create | list | revoke`` and ``appliance console password``."""
+"""``appliance app create | list | limit | revoke`` and ``appliance console password``."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -29,9 +30,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--token-file", type=Path, metavar="FILE", help="write the token there (mode 600), not to stdout"
     )
     create.add_argument("--manage-models", action="store_true", help="it may change which models serve")
+    _add_limits(create, "as the settings say")
     create.set_defaults(run=_create)
     listed = app.add_parser("list", help="all apps")
     listed.set_defaults(run=_list)
+    limit = app.add_parser("limit", help="what an app may ask for, within 5 s")
+    limit.add_argument("id", metavar="ID")
+    _add_limits(limit, "unchanged")
+    limit.set_defaults(run=_limit)
     revoke = app.add_parser("revoke", help="end an app's access, within 5 s")
     revoke.add_argument("id", metavar="ID")
     revoke.set_defaults(run=_revoke)
@@ -42,8 +48,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     password = console.add_parser("password", help="show how to log in to the console")
     password.add_argument("--reset", action="store_true", help="make a new password first")
     password.set_defaults(run=_password)
-    for parser in (create, listed, revoke, password):
+    for parser in (create, listed, limit, revoke, password):
         parser.add_argument("--json", action="store_true", help="answer as JSON")
+
+
+def _add_limits(parser: argparse.ArgumentParser, default: str) -> None:
+    for name in apps.LIMITS:
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=int, metavar="N", help=f"0 for no limit ({default})")
+
+
+def _limits(arguments: argparse.Namespace, before: apps.AppLimits) -> apps.AppLimits:
+    given = {name: getattr(arguments, name) for name in apps.LIMITS}
+    return dataclasses.replace(before, **{name: value for name, value in given.items() if value is not None})
 
 
 def _answer(arguments: argparse.Namespace, facts: object, text: str) -> int:
@@ -58,7 +75,8 @@ def _create(arguments: argparse.Namespace) -> int:
         known = [service.name for service in plans.read(context.layout.plan_file).services]
         if unknown := [name for name in arguments.services if name not in known]:
             raise UsageError("app.services", f"there is no service {unknown}; there are {known}")
-    app, token = apps.create(context, arguments.name, arguments.services, arguments.expires_days)
+    limits = _limits(arguments, apps.AppLimits())
+    app, token = apps.create(context, arguments.name, arguments.services, arguments.expires_days, limits)
     if arguments.manage_models:
         managers.add(context, app.id)
     facts = {"id": app.id, "name": app.name, "services": app.services, "expires_at": app.expires_at.isoformat()}
@@ -92,6 +110,7 @@ def _list(arguments: argparse.Namespace) -> int:
             "created_at": app.created_at.isoformat(),
             "expires_at": app.expires_at.isoformat(),
             "revoked_at": app.revoked_at.isoformat() if app.revoked_at else None,
+            "limits": dataclasses.asdict(app.limits),
         }
         for app in every
     ]
@@ -101,6 +120,17 @@ def _list(arguments: argparse.Namespace) -> int:
         state = "revoked" if app.revoked_at else "valid"
         lines.append(f"{app.id:<18} {app.name:<20} {services:<20} {app.expires_at:%Y-%m-%d}   {state}")
     return _answer(arguments, facts, "\n".join(lines))
+
+
+def _limit(arguments: argparse.Namespace) -> int:
+    context = contexts.current()
+    database.create_tables(context)
+    app = apps.find(context, arguments.id)
+    limits = _limits(arguments, app.limits if app else apps.AppLimits())
+    apps.limit(context, arguments.id, limits)
+    facts = {"id": arguments.id, "limits": dataclasses.asdict(limits)}
+    told = ", ".join(f"{name} {'as set' if value is None else value}" for name, value in facts["limits"].items())
+    return _answer(arguments, facts, f"{arguments.id}: {told}")
 
 
 def _revoke(arguments: argparse.Namespace) -> int:

@@ -26,6 +26,10 @@ create table if not exists gateway.apps (
   revoked_at timestamptz,
   primary key (tenant, id)
 );
+alter table gateway.apps
+  add column if not exists requests_per_second integer,
+  add column if not exists rows_per_second integer,
+  add column if not exists concurrent_requests integer;
 create table if not exists gateway.console_users (
   tenant text not null,
   name text not null,

@@ -17,6 +17,14 @@ class Keys:
         """Which record (``partition:offset``) is the first of a request id."""
         return f"{self.tenant}:request:kafka:{service}:{request_id}"
 
+    def pressure(self) -> str:
+        """There while the gateway refuses requests: what nobody waits for makes way."""
+        return f"{self.tenant}:pressure"
+
+    def waterfall(self, process: str) -> str:
+        """How long each step of scoring took in a process, for ``/metrics``."""
+        return f"{self.tenant}:waterfall:{process}"
+
     def session(self, token_sha256: str) -> str:
         return f"{self.tenant}:session:{token_sha256}"
 

@@ -15,6 +15,8 @@ from appliance.ports import Port
 from gateway import database, quiet
 from gateway.console import users
 from gateway.http.app import USER, build
+from gateway.http.gate import Gate
+from gateway.http.protocol import gated, protocol
 
 _STOP_SECONDS = 10
 
@@ -48,8 +50,10 @@ def main() -> None:
     host = address(context)
     if not ipaddress.ip_address(host).is_loopback:
         log.warning("listening on %s without TLS: put a proxy with TLS in front of it", host)
+    gate = Gate(context.settings.scoring.queue_ms)
     uvicorn.run(
-        build(context),
+        gated(build(context, gate), gate),
+        http=protocol(gate),
         host=host,
         port=context.port(Port.GATEWAY),
         workers=1,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+from confluent_kafka import Producer
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -21,6 +22,7 @@ from appliance.clients import redis as redis_clients
 from appliance.clients.triton import TritonClient
 from appliance.parts.base import Context
 from appliance.ports import Port
+from gateway import steady
 from gateway.apps import Apps
 from gateway.console import learning, pages
 from gateway.console import models as model_pages
@@ -40,11 +42,17 @@ from gateway.http import (
     standings,
     status,
 )
+from gateway.http import metrics as metrics_page
 from gateway.http.auth import Authentication
+from gateway.http.gate import Gate
 from gateway.http.liveness import Liveness
-from gateway.http.publisher import Publisher
+from gateway.http.metrics import ServingMetrics
+from gateway.http.pressure import Pressure
 from gateway.http.serving import Serving
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.spool import Spool
 from gateway.names import Keys
+from gateway.waterfall import Waterfall
 from models.registry import Registry
 from stream_jobs.online.hbase_read import HBaseHistory
 
@@ -72,7 +80,19 @@ def _openapi() -> OpenAPIConfig:
     )
 
 
-def build(context: Context) -> Litestar:
+def _ledger(context: Context) -> Ledger:
+    """What it cannot send yet waits in ``data/gateway/spool``."""
+    settings = context.settings.scoring
+    spool = Spool(context.layout.data / USER / "spool", settings.spool_max_mib * 2**20)
+    store = redis_clients.connect(context, USER)
+
+    def producer() -> Producer:
+        return kafka.producer(context, USER, acks="all", **{"linger.ms": 5, "message.timeout.ms": 0})
+
+    return Ledger(spool, producer, store, settings.idempotency_hours * 3600)
+
+
+def build(context: Context, gate: Gate) -> Litestar:
     """The application of one appliance. It connects when it starts, and serves as long as its parts answer.
 
     Each part is given less time than the request as a whole, so that the answer can name the one that does not answer.
@@ -82,9 +102,11 @@ def build(context: Context) -> Litestar:
     store = redis_clients.connect(context, USER, timeout_seconds=limit_ms / 4000)
     model = TritonClient(f"127.0.0.1:{context.port(Port.TRITON_GRPC)}", limit_ms // 2)
     serving = Serving(context, store, model, HBaseHistory.of(context))
-    producer = kafka.producer(context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": limit_ms // 2})
-    publisher = Publisher(producer, names, limit_ms * 3 // 4)
-    predictor = predict.Predictor(names, settings, serving, publisher, store)
+    ledger = _ledger(context)
+    figures = Waterfall()
+    predictor = predict.Predictor(names, settings, serving, ledger, figures)
+    pressure = Pressure(gate, store, Keys(names.tenant))
+    metrics = ServingMetrics(gate, ledger, figures, store, Keys(names.tenant))
     statements = kafka.producer(context, USER, acks="all", **{"linger.ms": 0, "message.timeout.ms": limit_ms * 3 // 4})
     feedback_desk = FeedbackDesk(statements, names, limit_ms)
     desk = alerts.AlertDesk(opensearch.connect(context, USER, _SEARCH_SECONDS), names)
@@ -98,19 +120,22 @@ def build(context: Context) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         threads = [
-            threading.Thread(target=run, daemon=True) for run in (serving.watch, liveness.run, freshness_watch.run)
+            threading.Thread(target=run, daemon=True)
+            for run in (serving.watch, liveness.run, freshness_watch.run, pressure.run)
         ]
         for thread in threads:
             thread.start()
         watch.start()
         await asyncio.to_thread(serving.wait_loaded, _FIRST_LOOK_SECONDS)
+        steady.settle()
         yield
         serving.close()
         liveness.close()
         freshness_watch.close()
         watch.close()
+        pressure.close()
         predictor.close()
-        publisher.close()
+        ledger.close()
         feedback_desk.close()
         model.close()
 
@@ -130,7 +155,7 @@ def build(context: Context) -> Litestar:
             status.get_status,
             freshness.get_freshness,
             drift.get_drift,
-            freshness.get_metrics,
+            metrics_page.get_metrics,
             status.health,
             models.get_models,
             models.get_version,
@@ -146,6 +171,7 @@ def build(context: Context) -> Litestar:
             "feedback_desk": given(feedback_desk),
             "appliance": given(context),
             "watch": given(watch),
+            "serving_metrics": given(metrics),
             "freshness_watch": given(freshness_watch),
             "drift_desk": given(drift.DriftDesk(context)),
             "counts": Provide(

@@ -1,27 +1,24 @@
-"""``GET /v1/freshness`` and ``GET /metrics``: how fresh every view is, measured in the background."""
+"""``GET /v1/freshness``: how fresh every view is, measured in the background."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from typing import Any
 
 import redis
 from confluent_kafka import Consumer, KafkaException
-from litestar import Request, Response, get
+from litestar import Request, get
 
 from appliance.errors import ApplianceError
 from appliance.parts.base import Context
 from gateway.errors import PartDownError
 from gateway.http.auth import Caller
-from gateway.http.drift import DriftDesk
 from gateway.http.serving import Serving
-from stream_jobs.freshness.measure import Freshness, Meter, prometheus
+from stream_jobs.freshness.measure import Freshness, Meter
 
 _log = logging.getLogger("gateway")
 _EVERY_SECONDS = 2.0
-_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class FreshnessWatch:
@@ -59,12 +56,3 @@ class FreshnessWatch:
 async def get_freshness(request: Request[Caller, Any, Any], freshness_watch: FreshnessWatch) -> Freshness:
     """Position reached, its age, the records still to take in and those taken in per second; at most 2 s old."""
     return freshness_watch.now()
-
-
-@get("/metrics", summary="Freshness and drift as Prometheus' text", tags=["console"], media_type=_MEDIA_TYPE)
-async def get_metrics(
-    request: Request[Caller, Any, Any], freshness_watch: FreshnessWatch, drift_desk: DriftDesk
-) -> Response[str]:
-    """For a Prometheus that sends the app's id and token."""
-    text = prometheus(freshness_watch.now()) + await asyncio.to_thread(drift_desk.prometheus)
-    return Response(text, media_type=_MEDIA_TYPE)

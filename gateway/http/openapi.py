@@ -72,6 +72,14 @@ class PredictOperation(Operation):
                                 minimum=0,
                                 description="how old the features may be, in ms; older: 503 features.stale",
                             ),
+                            "timeout_ms": Schema(
+                                type=OpenAPIType.INTEGER,
+                                minimum=1,
+                                description="in which the answer is of use; later: 504 request.timeout",
+                            ),
+                            "explain_time": Schema(
+                                type=OpenAPIType.BOOLEAN, description="say in spent_us how long each step took"
+                            ),
                         },
                         required=["rows"],
                         additional_properties=False,

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import redis
 
 from appliance.records import Prediction, Value
-from gateway.errors import ConflictError, Fault, InvalidError, MalformedError, PartDownError, TooLargeError
+from gateway.errors import ConflictError, Fault, InvalidError, MalformedError, TooLargeError
 from gateway.scorer.intake import REQUEST_ID_LENGTH
 from gateway.scoring import staleness, validate
 from stream_jobs.plan import Service
 
-_FIELDS = frozenset({"rows", "request_id", staleness.FIELD})
+_TIMEOUT, _EXPLAIN = "timeout_ms", "explain_time"
+_FIELDS = frozenset({"rows", "request_id", staleness.FIELD, _TIMEOUT, _EXPLAIN})
 
 
 @dataclass(frozen=True)
 class Asked:
-    """rows: in one form. request_id: "" when the caller gave none. max_staleness_ms: None when any age will do."""
+    """rows: in one form. request_id: "" when the caller gave none. max_staleness_ms: None when any age will do.
+
+    timeout_ms: in which the caller wants the answer, None for the gateway's own limit. explain_time: whether the answer
+    says how long each step took.
+    """
 
     rows: list[dict[str, Value]]
     request_id: str
     max_staleness_ms: int | None = None
+    timeout_ms: int | None = None
+    explain_time: bool = False
 
 
 def _json(body: bytes) -> Any:
@@ -58,6 +62,12 @@ def read(service: Service, keys: frozenset[str], body: bytes, most_rows: int) ->
         faults.append(Fault("request_id", expected, validate.shown(request_id)))
     max_staleness_ms, wrong = staleness.given(raw.get(staleness.FIELD))
     faults += wrong
+    timeout_ms = raw.get(_TIMEOUT)
+    if timeout_ms is not None and (type(timeout_ms) is not int or timeout_ms < 1):
+        faults.append(Fault(_TIMEOUT, "a whole number of ms, at least 1", validate.shown(timeout_ms)))
+    explain_time = raw.get(_EXPLAIN, False)
+    if not isinstance(explain_time, bool):
+        faults.append(Fault(_EXPLAIN, "true or false", validate.shown(explain_time)))
     rows_in = raw.get("rows")
     if not isinstance(rows_in, list) or not rows_in:
         faults.append(Fault("rows", f"a list of 1 to {most_rows} rows", validate.shown(rows_in)))
@@ -75,7 +85,7 @@ def read(service: Service, keys: frozenset[str], body: bytes, most_rows: int) ->
     faults += _repeated(service.event_key, rows)
     if faults:
         raise InvalidError("request", faults)
-    return Asked(rows, str(request_id or ""), max_staleness_ms)
+    return Asked(rows, str(request_id or ""), max_staleness_ms, timeout_ms, explain_time)
 
 
 def _repeated(event_key: str, rows: list[dict[str, Value]]) -> list[Fault]:
@@ -92,59 +102,26 @@ def _repeated(event_key: str, rows: list[dict[str, Value]]) -> list[Fault]:
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """A request with an id and what came of it. body_sha256: hex. published: the predictions are in Kafka."""
+    """What came of a request with an id. body_sha256: hex."""
 
     body_sha256: str
     predictions: list[Prediction]
-    published: bool
 
 
-class Memory:
-    """Answers given, by request id, in Redis. Raises PartDownError when Redis does not answer."""
+def memory(body_sha256: str, predictions: Sequence[bytes]) -> bytes:
+    """A ``Remembered`` as JSON. predictions: each as JSON."""
+    return msgspec.json.encode({"body_sha256": body_sha256, "predictions": [msgspec.Raw(one) for one in predictions]})
 
-    def __init__(self, store: Any, hours: int) -> None:
-        self._store, self._seconds = store, hours * 3600
-        self._busy: dict[str, tuple[threading.Lock, int]] = {}
-        self._lock = threading.Lock()
 
-    @contextmanager
-    def alone(self, key: str) -> Iterator[None]:
-        """One request of an id at a time: the second one waits and finds the first one's answer."""
-        with self._lock:
-            lock, users = self._busy.get(key, (threading.Lock(), 0))
-            self._busy[key] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._lock:
-                lock, users = self._busy[key]
-                self._busy[key] = (lock, users - 1)
-                if users == 1:
-                    del self._busy[key]
-
-    def recall(self, key: str, body: bytes) -> Remembered | None:
-        """What came of this request before. Raises ConflictError when its id was used for another body."""
-        try:
-            raw = self._store.get(key)
-        except redis.RedisError as error:
-            raise PartDownError("redis", error) from error
-        if raw is None:
-            return None
-        remembered = msgspec.json.decode(raw, type=Remembered)
-        if remembered.body_sha256 != digest(body):
-            raise ConflictError(
-                "request.id_used", "this request_id has been used for another body",
-                hint="use a new request_id for each request, and the same one only to repeat it",
-            )  # fmt: skip
-        return remembered
-
-    def keep(self, key: str, body: bytes, predictions: list[Prediction], *, published: bool) -> None:
-        record = Remembered(digest(body), predictions, published)
-        try:
-            self._store.set(key, msgspec.json.encode(record), ex=self._seconds)
-        except redis.RedisError as error:
-            raise PartDownError("redis", error) from error
+def recalled(raw: bytes, body_sha256: str) -> list[Prediction]:
+    """What came of this request before. Raises ConflictError when its id was used for another body."""
+    remembered = msgspec.json.decode(raw, type=Remembered)
+    if remembered.body_sha256 != body_sha256:
+        raise ConflictError(
+            "request.id_used", "this request_id has been used for another body",
+            hint="use a new request_id for each request, and the same one only to repeat it",
+        )  # fmt: skip
+    return remembered.predictions
 
 
 def digest(body: bytes) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from gateway.errors import PartDownError, UnusableRowError
 from gateway.scoring import staleness
 from gateway.scoring.plain import load
 from stream_jobs.errors import CutTooOldError, EditError
-from stream_jobs.online.reader import OnlineReader, RowInHand, Vector, entity_text
+from stream_jobs.online.reader import OnlineReader, RowInHand, Vector, Vectors, entity_text
 from stream_jobs.online.view_reader import History
 from stream_jobs.plan import Plan, Service
 
@@ -49,6 +48,68 @@ class RequestFunctions:
         return values
 
 
+class Inputs:
+    """Where each feature of a service stands in the model's tensor, worked out once."""
+
+    def __init__(self, service: Service) -> None:
+        self.width = len(service.features)
+        of_views = [(place, name) for place, name in enumerate(service.features) if not name.startswith(REQUEST)]
+        self.view_places, self.view_names = [place for place, _ in of_views], [name for _, name in of_views]
+        self.requested = [(place, name) for place, name in enumerate(service.features) if name.startswith(REQUEST)]
+
+
+class Found:
+    """The features of some rows, in their order. ages_ms, also: see ``stream_jobs.online.reader.Vectors``."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        vectors: Vectors,
+        requested: Sequence[Mapping[str, FeatureValue]],
+        old: frozenset[str],
+    ) -> None:
+        self._inputs, self._vectors, self._requested, self._old = inputs, vectors, requested, old
+        self.ages_ms, self.also = vectors.ages_ms, vectors.also
+
+    def matrix(self) -> npt.NDArray[np.float32]:
+        """float32 [rows, features] in the order of the service; NaN where a value is missing or null.
+
+        Raises UnusableRowError for a feature that is a list of values or a text.
+        """
+        inputs = self._inputs
+        made = np.empty((len(self._requested), inputs.width), np.float32)
+        try:
+            made[:, inputs.view_places] = self._vectors.matrix(inputs.view_names)
+            for place, name in inputs.requested:
+                made[:, place] = [_number(row[name].value) for row in self._requested]
+        except (TypeError, ValueError) as error:
+            raise _no_input(error) from error
+        return made
+
+    def vector(self, row: int) -> Vector:
+        """One row's vector, request features included, values of views that are too old marked."""
+        vector = self._vectors[row]
+        features = staleness.marked(vector.features, self._old) if self._old else vector.features
+        features.update(self._requested[row])
+        return Vector(features, vector.cuts, vector.reached, vector.behind)
+
+
+def matrix(service: Service, vectors: Sequence[Vector]) -> npt.NDArray[np.float32]:
+    """As ``Found.matrix``, of vectors that were written down."""
+    try:
+        return np.array([[_number(v.features[name].value) for name in service.features] for v in vectors], np.float32)
+    except (TypeError, ValueError) as error:
+        raise _no_input(error) from error
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _no_input(error: Exception) -> UnusableRowError:
+    return UnusableRowError("row.list_feature", f"a list of last values or a text cannot be a model's input: {error}")
+
+
 class ServiceFeatures:
     """The vectors of one service. May be used by many threads at once.
 
@@ -57,7 +118,11 @@ class ServiceFeatures:
 
     def __init__(self, names: Names, plan: Plan, service: Service, store: Any, history: History | None) -> None:
         self._plan, self._service = plan, service
-        self._requests = RequestFunctions.of(service)
+        self._requests, self._bounds, self._inputs = (
+            RequestFunctions.of(service),
+            staleness.Bounds(plan),
+            Inputs(service),
+        )
         self._store, self._names, self._history = store, names, history
         self._local = threading.local()
 
@@ -90,32 +155,29 @@ class ServiceFeatures:
             except hbase.FAILURES as error:
                 raise PartDownError("hbase-thrift", error) from error
             values |= {f"{name}:{feature}": value for feature, value in found.items()}
-        return staleness.marked(self._plan, values)
+        ages = {name.partition(":")[0]: value.age_ms for name, value in values.items()}
+        return staleness.marked(values, self._bounds.old(ages))
 
-    def read(self, rows: Sequence[RowInHand]) -> list[Vector]:
-        """A vector for each row, request features included.
+    def requested(self, row: Mapping[str, Value]) -> dict[str, FeatureValue]:
+        """The request features of a row. Raises UnusableRowError."""
+        return self._requests.values(row)
 
-        Raises redis-py's errors, and UnusableRowError when one of the rows cannot be turned into a vector.
+    def read(
+        self,
+        rows: Sequence[RowInHand],
+        requested: Sequence[Mapping[str, FeatureValue]],
+        also: Sequence[str] = (),
+        deadline: float | None = None,
+    ) -> Found:
+        """The features of each row in one round trip. requested: of each row. also: further Redis keys to read.
+
+        deadline: of ``time.monotonic``. Raises redis-py's errors, and UnusableRowError when one of the rows cannot be
+        turned into a vector.
         """
-        requested = [self._requests.values(row.row) for row in rows]
         try:
-            vectors = self._reader().vectors(self._service, rows)
+            vectors = self._reader().vectors(self._service, rows, also, deadline)
         except (EditError, CutTooOldError) as error:
             raise UnusableRowError(error.code, error.message, context=error.context, hint=error.hint) from error
         except hbase.FAILURES as error:
             raise PartDownError("hbase-thrift", error) from error
-        return [
-            replace(vector, features={**staleness.marked(self._plan, vector.features), **values})
-            for vector, values in zip(vectors, requested, strict=True)
-        ]
-
-
-def matrix(service: Service, vectors: Sequence[Vector]) -> npt.NDArray[np.float32]:
-    """float32 [rows, features] in the order of the service; NaN where a value is missing or null."""
-    return np.array([[_number(v.features[name].value) for name in service.features] for v in vectors], np.float32)
-
-
-def _number(value: Value | list[Value]) -> float:
-    if isinstance(value, list):
-        raise UnusableRowError("row.list_feature", "a list of last values cannot be a model's input")
-    return math.nan if value is None else float(value)
+        return Found(self._inputs, vectors, requested, self._bounds.old(vectors.ages_ms))

@@ -1,4 +1,10 @@
-"""The one scorer: rows → features → model → decision → predictions. HTTP, Kafka and CDC all come through here."""
+"""The one scorer: rows → features → model → decision → predictions. HTTP, Kafka and CDC all come through here.
+
+    reading = scorer.read(candidates)        # one round trip to Redis, also for what the caller wants to know besides
+    predictions = scorer.predict(reading)    # one call to Triton
+
+What a service needs is worked out once, when the scorer is made: a new plan brings new scorers.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +21,8 @@ from appliance.clock import Clock, wall_us
 from appliance.parts.base import Context
 from appliance.records import Alert, FeatureValue, Prediction, Value, Way
 from gateway.errors import PartDownError
-from gateway.scoring import identity, policy, staleness
-from gateway.scoring.features import ServiceFeatures, matrix
+from gateway.scoring import identity, policy, staleness, validate
+from gateway.scoring.features import Found, ServiceFeatures
 from gateway.scoring.plain import load
 from stream_jobs.online.reader import RowInHand, Vector
 from stream_jobs.online.view_reader import History
@@ -44,8 +50,18 @@ class Candidate:
     max_staleness_ms: int | None = None
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The features read for some rows. also: values of the further keys. spent_us: how long it took."""
+
+    rows: Sequence[Candidate]
+    found: Found
+    also: Sequence[bytes | None]
+    spent_us: int
+
+
 class Scorer:
-    """Scores rows of one service. May be used by many threads at once."""
+    """Scores rows of one service. May be used by many threads at once. keys: see ``validate.key_columns``."""
 
     def __init__(
         self,
@@ -57,6 +73,7 @@ class Scorer:
         history: History | None = None,
     ) -> None:
         self.service = plan.service(service)
+        self.keys = validate.key_columns(plan, self.service)
         self._tenant = context.installation.tenant
         self._features = ServiceFeatures(context.names, plan, self.service, store, history)
         self._model = model
@@ -86,41 +103,86 @@ class Scorer:
         except redis.RedisError as error:
             raise PartDownError("redis", error) from error
 
-    def score(self, rows: Sequence[Candidate], spent_us: dict[str, int] | None = None) -> list[Prediction]:
-        """A prediction for each row, in their order.
+    def request_features(self, row: Mapping[str, Value]) -> dict[str, FeatureValue]:
+        """The features that come of the row itself. Raises UnusableRowError when one cannot be computed of it."""
+        return self._features.requested(row)
 
-        spent_us: what the rows have already waited for. Raises PartDownError when Redis or Triton does not answer and
-        UnusableRowError when a row cannot be turned into a vector, StaleError for one older than it accepts.
+    def read(
+        self,
+        rows: Sequence[Candidate],
+        requested: Sequence[Mapping[str, FeatureValue]] | None = None,
+        also: Sequence[str] = (),
+        deadline: float | None = None,
+    ) -> Reading:
+        """The features of some rows, in one round trip to Redis, which brings the appliance clock too.
+
+        requested: ``request_features`` of each row where the caller has computed them. also: further Redis keys.
+        deadline: of ``time.monotonic``. Raises PartDownError when Redis does not answer, and UnusableRowError when one
+        of the rows cannot be turned into a vector.
         """
-        spent = dict(spent_us or {})
+        started = time.perf_counter_ns()
+        if requested is None:
+            requested = [self._features.requested(row.row) for row in rows]
+        hands = [RowInHand(row.as_of, row.row, row.position or None) for row in rows]
         try:
-            started = time.perf_counter_ns()
-            vectors = self._features.read([RowInHand(row.as_of, row.row, row.position or None) for row in rows])
-            for row, vector in zip(rows, vectors, strict=True):
-                staleness.check(vector, row.max_staleness_ms)
-            read = time.perf_counter_ns()
-            scores, version = self._model.infer(self.service.model, matrix(self.service, vectors))
+            found = self._features.read(hands, requested, (self._clock.key, *also), deadline)
+        except redis.RedisError as error:
+            raise PartDownError("redis", error) from error
+        self._clock.note(found.also[0])
+        return Reading(rows, found, found.also[1:], (time.perf_counter_ns() - started) // 1000)
+
+    def predict(
+        self,
+        reading: Reading,
+        places: Sequence[int] | None = None,
+        spent_us: Sequence[Mapping[str, int]] = (),
+        deadline: float | None = None,
+    ) -> list[Prediction]:
+        """Predictions of the rows at ``places`` (all), in that order.
+
+        spent_us: of each of them, what it has already waited for. deadline: of ``time.monotonic``. Raises PartDownError
+        when Redis or Triton does not answer, and UnusableRowError when a feature is no number.
+        """
+        started = time.perf_counter_ns()
+        matrix = reading.found.matrix()
+        if places is None:
+            places = range(len(reading.rows))
+        elif len(places) < len(reading.rows):
+            matrix = matrix[list(places)]
+        rows = [reading.rows[place] for place in places]
+        try:
+            scores, version = self._model.infer(self.service.model, matrix, deadline)
             inferred = time.perf_counter_ns()
+            numbers: list[float] = scores.tolist()
             decided = policy.decide(
-                self.service.policy,
-                [float(score) for score in scores],
-                [row.event_key for row in rows],
-                self._capacity,
-                self._clock.now_us(),
+                self.service.policy, numbers, [row.event_key for row in rows], self._capacity, self._clock.now_us()
             )
         except redis.RedisError as error:
             raise PartDownError("redis", error) from error
         except TritonUnavailableError as error:
             raise PartDownError("triton", error.message) from error
-        spent |= {
-            "features": (read - started) // 1000,
-            "model": (inferred - read) // 1000,
+        spent = {
+            "features": reading.spent_us,
+            "model": (inferred - started) // 1000,
             "decision": (time.perf_counter_ns() - inferred) // 1000,
         }
+        now = wall_us()
+        waited: Sequence[Mapping[str, int]] = spent_us or [{}] * len(rows)
         return [
-            self._prediction(row, vector, float(score), decision, version, spent)
-            for row, vector, score, decision in zip(rows, vectors, scores, decided, strict=True)
+            self._prediction(row, reading.found.vector(place), score, decision, version, {**before, **spent}, now)
+            for place, row, score, decision, before in zip(places, rows, numbers, decided, waited, strict=True)
         ]
+
+    def score(self, rows: Sequence[Candidate], spent_us: Mapping[str, int] | None = None) -> list[Prediction]:
+        """A prediction for each row, in their order.
+
+        spent_us: what the rows have already waited for. Raises what ``read`` and ``predict`` raise, and StaleError for
+        a row whose features are older than it accepts.
+        """
+        reading = self.read(rows)
+        for row in rows:
+            staleness.check(reading.found.ages_ms, row.max_staleness_ms)
+        return self.predict(reading, spent_us=[spent_us or {}] * len(rows))
 
     def _prediction(
         self,
@@ -130,6 +192,7 @@ class Scorer:
         decided: policy.Decided,
         version: str,
         spent_us: dict[str, int],
+        scored_at: int,
     ) -> Prediction:
         service = self.service
         kind, text = "", ""
@@ -161,7 +224,7 @@ class Scorer:
             model_version=version,
             definition_hash=service.definition_hash,
             committed_at=row.committed_at,
-            scored_at=wall_us(),
+            scored_at=scored_at,
             spent_us=spent_us,
         )
 

@@ -10,7 +10,6 @@ import msgspec
 from appliance.records import FeatureValue
 from gateway.errors import Fault, StaleError
 from gateway.scoring import validate
-from stream_jobs.online.reader import Vector
 from stream_jobs.plan import Plan
 
 FIELD = "max_staleness_ms"
@@ -24,27 +23,33 @@ def given(value: object) -> tuple[int | None, list[Fault]]:
     return None, [Fault(FIELD, f"a whole number of ms, 0 to {MOST_MS}", validate.shown(value))]
 
 
-def marked(plan: Plan, features: Mapping[str, FeatureValue]) -> dict[str, FeatureValue]:
-    """ "view:feature" → value, with the status stale where the position reached is older than the view's ttl."""
-    limits = {view.name: view.ttl_ms for view in plan.views if view.ttl_ms is not None}
-    return {name: _marked(value, limits.get(name.partition(":")[0])) for name, value in features.items()}
+class Bounds:
+    """How old each view of a plan may be by its own ``ttl``."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._limits_ms = {view.name: view.ttl_ms for view in plan.views if view.ttl_ms is not None}
+
+    def old(self, ages_ms: Mapping[str, int | None]) -> frozenset[str]:
+        """The views that are older than their bound. ages_ms: view → age of the position reached, None for none."""
+        limits = self._limits_ms
+        return frozenset(view for view, age in ages_ms.items() if age is not None and age > limits.get(view, math.inf))
 
 
-def _marked(value: FeatureValue, limit_ms: int | None) -> FeatureValue:
-    if limit_ms is None or value.age_ms is None or value.age_ms <= limit_ms or value.status == "missing":
-        return value
-    return msgspec.structs.replace(value, status="stale")
+def marked(features: Mapping[str, FeatureValue], old: frozenset[str]) -> dict[str, FeatureValue]:
+    """ "view:feature" → value, with the status stale in the views that are too old."""
+    return {
+        name: msgspec.structs.replace(value, status="stale")
+        if name.partition(":")[0] in old and value.status != "missing"
+        else value
+        for name, value in features.items()
+    }
 
 
-def check(vector: Vector, max_staleness_ms: int | None) -> None:
-    """Raises StaleError when a view has reached nothing, or a position older than this."""
+def check(ages_ms: Mapping[str, int | None], max_staleness_ms: int | None) -> None:
+    """Raises StaleError when a view has reached nothing (None), or a position older than this."""
     if max_staleness_ms is None:
         return
-    ages: dict[str, float] = {view: math.inf for view, position in vector.reached.items() if not position}
-    for name, feature in vector.features.items():
-        if feature.age_ms is not None:
-            view = name.partition(":")[0]
-            ages[view] = max(ages.get(view, 0), feature.age_ms)
+    ages: dict[str, float] = {view: math.inf if age is None else age for view, age in ages_ms.items()}
     old = {view: age for view, age in ages.items() if age > max_staleness_ms}
     if old:
         told = ", ".join(f"{view} {_shown(age)}" for view, age in sorted(old.items()))

@@ -7,6 +7,7 @@ reading the answer is not.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -93,6 +94,17 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type]
         super().on_connect(connection, **options)
         self._socket = connection._sock
 
+    def wait_until(self, deadline: float | None, most_seconds: float | None) -> None:
+        """Wait for the answers that follow until ``deadline``, for each piece at most ``most_seconds``."""
+        seconds = most_seconds
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise RedisTimeoutError("the time for the answer is over")
+            seconds = left if most_seconds is None else min(left, most_seconds)
+        if self._socket.gettimeout() != seconds:
+            self._socket.settimeout(seconds)
+
     def receive(self, filled: int, least: int) -> int:
         """Receive what is there behind the first ``filled`` bytes; returns how many there are then."""
         if max(filled + 1, least) > len(self._room):
@@ -134,15 +146,17 @@ class Answers:
             self._process = os.getpid()
         return self._connection
 
-    def read(self, command: bytes, values: int, use: Callable[[Answer], _T]) -> _T:
+    def read(self, command: bytes, values: int, use: Callable[[Answer], _T], deadline: float | None = None) -> _T:
         """What ``use`` makes of the answer to an MGET of so many values. It is tried again as the client's retries say.
 
-        Raises redis-py's errors when Redis does not answer, and what ``use`` raises.
+        deadline: of ``time.monotonic``, for the answer; None for the client's timeout. Raises redis-py's errors when
+        Redis does not answer in time, and what ``use`` raises.
         """
         connection = self._connected()
 
         def ask() -> _T:
             connection.send_packed_command((command,))
+            connection._parser.wait_until(deadline, connection.socket_timeout)
             answer = _Streamed(connection._parser, values)
             try:
                 made = use(answer)

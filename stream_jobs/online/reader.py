@@ -64,10 +64,22 @@ class Vector:
 
 
 class Vectors(Sequence[Vector]):
-    """The vectors of some rows, in their order, each made when it is asked for."""
+    """The vectors of some rows, in their order, each made when it is asked for.
 
-    def __init__(self, found: Mapping[str, tuple[Reached | None, Values]], own: Sequence[str | None]) -> None:
-        self._found, self._own = found, own
+    ages_ms: view → age of the position reached, None if it has reached none. also: values of the further keys that were
+    read with them.
+    """
+
+    def __init__(
+        self,
+        found: Mapping[str, tuple[Reached | None, Values]],
+        own: Sequence[str | None],
+        also: Sequence[bytes | None] = (),
+    ) -> None:
+        self._found, self._own, self.also = found, own, also
+        self.ages_ms = {name: values.age_ms for name, (_, values) in found.items()}
+        self._reached = {name: one.position if one else "" for name, (one, _) in found.items()}
+        self._full: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return len(self._own)
@@ -81,13 +93,16 @@ class Vectors(Sequence[Vector]):
             return [self[one] for one in range(*row.indices(len(self)))]
         row = range(len(self))[row]
         features: dict[str, FeatureValue] = {}
+        cuts = {}
         for name, (_, values) in self._found.items():
-            for feature, value in values.of(row).items():
-                features[f"{name}:{feature}"] = value
-        reached = {name: one.position if one else "" for name, (one, _) in self._found.items()}
+            of_row = values.of(row)
+            if name not in self._full:
+                self._full[name] = [f"{name}:{feature}" for feature in of_row]
+            features.update(zip(self._full[name], of_row.values(), strict=True))
+            cuts[name] = values.cuts[row]
         own = self._own[row]
-        behind = own is not None and any(position < own for position in reached.values())
-        return Vector(features, {name: values.cuts[row] for name, (_, values) in self._found.items()}, reached, behind)
+        behind = own is not None and any(position < own for position in self._reached.values())
+        return Vector(features, cuts, self._reached, behind)
 
     def __iter__(self) -> Iterator[Vector]:
         return (self[row] for row in range(len(self)))
@@ -111,10 +126,17 @@ def entity_text(view: View, row: Mapping[str, Value]) -> str | None:
 
 
 class Lookup:
-    """One read: the keys to MGET, in order, and what makes values of the answer."""
+    """One read: the keys to MGET, in order, and what makes values of the answer. also: further keys to read with it."""
 
-    def __init__(self, names: Names, readers: Sequence[ViewReader], wants: Mapping[str, Wants], fetch: Fetch) -> None:
-        self._readers, self._wants, self._fetch = readers, wants, fetch
+    def __init__(
+        self,
+        names: Names,
+        readers: Sequence[ViewReader],
+        wants: Mapping[str, Wants],
+        fetch: Fetch,
+        also: Sequence[str] = (),
+    ) -> None:
+        self._readers, self._wants, self._fetch, self._also = readers, wants, fetch, also
         self._reached = [reached_positions.key(names, reader.view) for reader in readers]
         self._texts, self._places, self._ends = list[Sequence[str]](), list[Sequence[int]](), list[int]()
         end = len(readers)
@@ -137,17 +159,18 @@ class Lookup:
     def keys(self) -> list[str]:
         """The keys to read."""
         pairs = zip(self._readers, self._texts, strict=True)
-        return [*self._reached, *(reader.key_prefix + text for reader, texts in pairs for text in texts)]
+        features = (reader.key_prefix + text for reader, texts in pairs for text in texts)
+        return [*self._reached, *features, *self._also]
 
     @property
     def count(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return (self._ends[-1] if self._ends else 0) + len(self._also)
 
     @property
     def command(self) -> bytes:
         """MGET of the keys, packed."""
         prefixes = (reader.key_prefix for reader in self._readers)
-        return mget(self.count, [("", self._reached), *zip(prefixes, self._texts, strict=True)])
+        return mget(self.count, [("", self._reached), *zip(prefixes, self._texts, strict=True), ("", self._also)])
 
     def found(self, answer: Answer) -> dict[str, tuple[Reached | None, Values]]:
         """View → position reached and what each row finds. answer: the values of ``keys``."""
@@ -182,7 +205,8 @@ class Lookup:
         """A vector for each row. answer: the values of ``keys``."""
         wants = next(iter(self._wants.values()), Wants((), ()))
         own = wants.positions or [None] * len(wants.entities)
-        return Vectors(self.found(answer), own)
+        found = self.found(answer)
+        return Vectors(found, own, [answer.value(place) for place in range(self.count - len(self._also), self.count)])
 
 
 class OnlineReader:
@@ -206,8 +230,8 @@ class OnlineReader:
         values: list[bytes | None] = self._redis.mget(keys)
         return values
 
-    def lookup(self, service: Service, rows: Sequence[RowInHand]) -> Lookup:
-        """The keys to read for rows of a service, and what makes vectors of them."""
+    def lookup(self, service: Service, rows: Sequence[RowInHand], also: Sequence[str] = ()) -> Lookup:
+        """The keys to read for rows of a service, and what makes vectors of them. also: further keys to read."""
         as_of, in_hand = [row.as_of for row in rows], [row.row for row in rows]
         positions = [row.position for row in rows]
         own = None if not any(positions) else positions
@@ -216,16 +240,20 @@ class OnlineReader:
             view = self._views[name].view
             entities = [entity_text(view, row) for row in in_hand]
             wants[name] = Wants.of(view, entities, as_of, own, in_hand if name in service.row_views else None)
-        return Lookup(self._names, [self._views[name] for name in service.views], wants, self._fetch)
+        return Lookup(self._names, [self._views[name] for name in service.views], wants, self._fetch, also)
 
-    def vectors(self, service: Service, rows: Sequence[RowInHand]) -> Vectors:
-        """A vector for each row.
+    def vectors(
+        self, service: Service, rows: Sequence[RowInHand], also: Sequence[str] = (), deadline: float | None = None
+    ) -> Vectors:
+        """A vector for each row. also: further keys, read in the same round trip. deadline: of ``time.monotonic``.
 
-        Raises redis-py's errors when Redis does not answer, EditError for a value of a row that does not fit its
-        column, and CutTooOldError when neither the store nor a history holds what a read needs.
+        Raises redis-py's errors when Redis does not answer in time, EditError for a value of a row that does not fit
+        its column, and CutTooOldError when neither the store nor a history holds what a read needs.
         """
-        lookup = self.lookup(service, rows)
-        return self._answers.read(lookup.command, lookup.count, lookup.made) if lookup.count else lookup.vectors([])
+        lookup = self.lookup(service, rows, also)
+        if not lookup.count:
+            return lookup.vectors([])
+        return self._answers.read(lookup.command, lookup.count, lookup.made, deadline)
 
     def values(self, view: str, entities: Sequence[str | None], as_of: int) -> list[dict[str, FeatureValue]]:
         """Feature → value of each entity of one view; as ``values_of``."""

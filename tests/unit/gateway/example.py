@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.records import FeatureValue, Prediction
 from stream_jobs.plan import Column, Plan, Policy, RequestFeature, Service, View, WindowFeature
 
 DAY_US = 86_400_000_000
@@ -62,3 +63,15 @@ SERVICE = Service(
 )
 PLAN = Plan("shop", (), (SPENDING,), (SERVICE,))
 ROW: dict[str, Any] = {"id": 7, "at": 1_000_000, "customer_id": 42, "amount": "12.50", "note": "gift"}
+
+
+def prediction(**changed: Any) -> Prediction:
+    """A prediction of ``ROW``."""
+    fields: dict[str, Any] = {
+        "prediction_id": "0", "tenant": "main", "service": "orders", "way": "http", "event_key": "7",
+        "source_position": "", "request_id": "a", "app": "app", "as_of": 1_000_000, "row": ROW,
+        "features": {"request:amount": FeatureValue(12.5, "present")}, "cuts": {}, "reached": {}, "behind": False,
+        "score": 0.25, "decision": "approve", "reason": "", "kind": "", "model": "orders", "model_version": "1",
+        "definition_hash": "1", "committed_at": 0, "scored_at": 1, "spent_us": {"model": 400},
+    }  # fmt: skip
+    return Prediction(**(fields | changed))

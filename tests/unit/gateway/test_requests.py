@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 
+import msgspec
 import pytest
 
-from gateway.errors import InvalidError, MalformedError, TooLargeError
+from gateway.errors import ConflictError, InvalidError, MalformedError, TooLargeError
 from gateway.http import requests
 from gateway.scoring.validate import key_columns
-from tests.unit.gateway.example import PLAN, ROW, SERVICE
+from tests.unit.gateway.example import PLAN, ROW, SERVICE, prediction
 
 KEYS = key_columns(PLAN, SERVICE)
 
@@ -54,24 +54,18 @@ def test_every_wrong_field_is_named(body: bytes, fields: list[str]) -> None:
     assert [fault["field"] for fault in caught.value.context["fields"]] == fields
 
 
-def test_an_id_in_use_makes_the_second_wait() -> None:
-    memory = requests.Memory(None, 1)
-    order: list[str] = []
-    inside, go_on = threading.Event(), threading.Event()
+def test_what_is_remembered_answers_the_same_body_only() -> None:
+    body = b'{"rows": []}'
+    raw = requests.memory(requests.digest(body), [msgspec.json.encode(prediction())])
+    assert requests.recalled(raw, requests.digest(body)) == [prediction()]
+    with pytest.raises(ConflictError):
+        requests.recalled(raw, requests.digest(b"another"))
 
-    def first() -> None:
-        with memory.alone("k"):
-            inside.set()
-            go_on.wait(5)
-            order.append("first")
 
-    thread = threading.Thread(target=first)
-    thread.start()
-    inside.wait(5)
-    with memory.alone("other"):
-        order.append("other")
-    go_on.set()
-    with memory.alone("k"):
-        order.append("second")
-    thread.join()
-    assert order == ["other", "first", "second"]
+@pytest.mark.parametrize(("field", "value"), [("timeout_ms", 0), ("timeout_ms", True), ("explain_time", 1)])
+def test_what_a_request_wants_besides_is_checked(field: str, value: object) -> None:
+    with pytest.raises(InvalidError) as caught:
+        _read(json.dumps({"rows": [ROW], field: value}).encode())
+    assert [fault["field"] for fault in caught.value.context["fields"]] == [field]
+    asked = _read(json.dumps({"rows": [ROW], "timeout_ms": 50, "explain_time": True}).encode())
+    assert (asked.timeout_ms, asked.explain_time) == (50, True)

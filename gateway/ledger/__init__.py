@@ -1,0 +1,1 @@
+"""The way of an answered prediction into Kafka: first a file, then everything else."""
