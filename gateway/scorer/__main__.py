@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import redis
 from confluent_kafka import KafkaException
@@ -14,18 +15,22 @@ from appliance.clients import redis as redis_clients
 from appliance.clients.triton import TritonClient
 from appliance.errors import ApplianceError
 from appliance.parts.base import Context
-from gateway import topics
+from gateway import steady, topics
 from gateway.errors import PartDownError
 from gateway.life import Life
+from gateway.names import Keys
 from gateway.reader import TopicReader, committed
 from gateway.scorer.intake import Intake
 from gateway.scorer.process import ScoringLoop
 from gateway.scoring.scorer import Scorer
+from gateway.waterfall import Told, Waterfall
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.plan import Plan
 
 NAME = "scorer"
 _IDLE_SECONDS = 0.5
+_NICE = 5
+"""Where the processor is short, who waits for an answer by HTTP comes first."""
 
 
 def main() -> None:
@@ -34,6 +39,8 @@ def main() -> None:
     store = redis_clients.connect(context, NAME)
     life = Life(context, NAME, store, log)
     life.obey_signals()
+    os.nice(_NICE)
+    steady.settle()
     with TritonClient.of(context) as model:
         while life.going_on:
             plan = life.plan()
@@ -56,7 +63,8 @@ def _score(
     After an error of Kafka it is not known what was committed. A new producer with the same transactional id ends the
     old transaction, and reading goes on from the offsets that were committed with the predictions.
     """
-    names = context.names
+    names, figures = context.names, Waterfall()
+    told = Told(figures, store, Keys(names.tenant).waterfall(NAME))
     group = f"{names.tenant}.{NAME}"
     intake = Intake(plan, {service.name: names.requests(service.name) for service in plan.services})
     history = HBaseHistory.of(context)
@@ -77,12 +85,14 @@ def _score(
             producer,
             consumer.consumer_group_metadata,
             context.settings.scoring,
+            figures,
         )
         log.info("scoring %s", ", ".join(service.name for service in plan.services))
         while life.going_on and not life.plan_changed():
             try:
                 scored = loop.step(_IDLE_SECONDS)
                 life.worked()
+                told.tell()
             except PartDownError as error:
                 if error.part == "kafka":
                     raise

@@ -26,6 +26,17 @@ class _Captured(msgspec.Struct, frozen=True):
     appliance_base: str = "0"
 
 
+def _json(value: bytes) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.MsgspecError:
+        pass  # Python's own reader also takes NaN and Infinity, so that the field that has one can be named
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise UnusableRowError("request.not_json", f"the request is not JSON: {error}") from error
+
+
 class Intake:
     """Knows which topic feeds which service. cdc_topics, request_topics: topic → service."""
 
@@ -84,11 +95,7 @@ class Intake:
         )
 
     def _request(self, service: Service, value: bytes | None, timestamp_us: int, now_us: int) -> Candidate:
-        # Python's reader also takes NaN and Infinity, so that the field that has one can be named.
-        try:
-            body = json.loads(value or b"")
-        except ValueError as error:
-            raise UnusableRowError("request.not_json", f"the request is not JSON: {error}") from error
+        body = _json(value or b"")
         if not isinstance(body, dict):
             raise UnusableRowError("request.not_object", f"expected an object, got {validate.shown(body)}")
         fields = {"request_id", "row", staleness.FIELD}

@@ -22,6 +22,7 @@ from gateway.names import Keys
 from gateway.reader import TopicReader, next_offsets
 from gateway.scorer.intake import Intake
 from gateway.scoring.scorer import Candidate, Scorer, alert_of
+from gateway.waterfall import Waterfall
 
 READER = "scorer"
 _log = logging.getLogger(READER)
@@ -29,6 +30,8 @@ ROWS_A_CALL = 512
 _MOST_RECORDS = 2_048
 _IDLE_COMMIT_SECONDS = 5.0
 _CATCHUP_LOOK_SECONDS = 0.003
+_WAY = 3.0
+_LONGEST_WAY_SECONDS = 0.2
 _TRANSACTION_SECONDS = 15.0
 """Longest wait for the broker; without one the producer was seen to wait for ever when the broker was started again."""
 
@@ -69,12 +72,14 @@ class ScoringLoop:
         producer: Producer,
         group_metadata: Callable[[], object],
         settings: Scoring,
+        figures: Waterfall,
     ) -> None:
         self._names, self._intake, self._scorers, self._store = names, intake, scorers, store
         self._keys = Keys(names.tenant)
         self._reader, self._producer, self._group_metadata = reader, producer, group_metadata
         self._catchup_seconds = settings.catchup_wait_ms / 1000
         self._idempotency_seconds = settings.idempotency_hours * 3600
+        self._figures = figures
         self._pending: list[Message] = []
         self._skipped: list[Message] = []
         self._committed_at = time.monotonic()
@@ -116,7 +121,19 @@ class ScoringLoop:
         rows = self._first_of_each_request(scorer.service.name, rows)
         waited_us = self._wait_until_caught_up(scorer, [row for _, row in rows])
         for start in range(0, len(rows), ROWS_A_CALL):
+            begun, before = time.monotonic(), len(batch.predictions)
             self._score_some(scorer, rows[start : start + ROWS_A_CALL], {"wait": waited_us}, batch)
+            self._figures.note_predictions(batch.predictions[before:])
+            self._make_way(time.monotonic() - begun)
+
+    def _make_way(self, took_seconds: float) -> None:
+        """While the gateway refuses requests, leave Triton and the processor to it most of the time."""
+        try:
+            pressed = self._store.exists(self._keys.pressure())
+        except redis.RedisError as error:
+            raise PartDownError("redis", error) from error
+        if pressed:
+            time.sleep(min(_LONGEST_WAY_SECONDS, took_seconds * _WAY))
 
     def _score_some(
         self, scorer: Scorer, rows: list[tuple[Message, Candidate]], spent_us: dict[str, int], batch: _Batch
@@ -144,15 +161,16 @@ class ScoringLoop:
             pipe = self._store.pipeline(transaction=False)
             for message, row in requests:
                 key = self._keys.kafka_request(service, row.request_id)
-                pipe.set(key, _place(message), nx=True, ex=self._idempotency_seconds)
-                pipe.get(key)
-            first = pipe.execute()[1::2]
+                pipe.execute_command(  # type: ignore[no-untyped-call]
+                    "SET", key, _place(message), "NX", "GET", "EX", self._idempotency_seconds
+                )
+            first = pipe.execute()
         except redis.RedisError as error:
             raise PartDownError("redis", error) from error
         repeated = {
             _place(message)
             for (message, _), place in zip(requests, first, strict=True)
-            if place != _place(message).encode()
+            if place not in (None, _place(message).encode())
         }
         return [(message, row) for message, row in rows if not row.request_id or _place(message) not in repeated]
 
