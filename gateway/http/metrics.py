@@ -59,7 +59,7 @@ async def get_metrics(
     drift_desk: DriftDesk,
     serving_metrics: ServingMetrics,
 ) -> Response[str]:
-    """Freshness of the views, drift, histograms of the steps of scoring, refused requests, predictions that wait for Kafka.
+    """Freshness, drift, histograms of the steps of scoring, refused requests, predictions that wait for Kafka.
 
     For a Prometheus that sends the app's id and token."""
     drift = await asyncio.to_thread(drift_desk.prometheus)
