@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 _START_SECONDS = 30
 
@@ -33,7 +35,7 @@ def start(folder: Path, port: int, **options: str) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
-            with redis.Redis(port=port) as client:
+            with redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as client:
                 client.ping()
             return server
         except redis.AuthenticationError:

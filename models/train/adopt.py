@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from models.train import calibrate, device, export, spec
@@ -135,8 +136,10 @@ def _made(told: spec.Spec, file: Path, data: spec.Arrays) -> Made:
         reference = _as_it_came(model, data.x)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise RefusedError(f"the file is no valid ONNX model: {error}") from error
+    except DecodeError as error:
+        raise RefusedError(f"the file is no valid ONNX model: {error}") from error
     except Exception as error:
-        if type(error).__module__.startswith(("onnxruntime", "google.protobuf")):
+        if type(error).__module__.startswith("onnxruntime"):
             raise RefusedError(f"onnxruntime cannot run the file: {error}") from error
         raise
     _check(scores, data, told.inputs)

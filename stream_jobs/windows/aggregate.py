@@ -106,11 +106,15 @@ def _std(slices: Slices, feature: WindowFeature) -> list[Value]:
 
 
 def _float_std(values: Sequence[float]) -> float | None:
-    """Two passes, each sum correctly rounded, so that order does not matter."""
+    """Two passes, each sum correctly rounded, so that order does not matter.
+
+    A square is a product, rounded once; ``** 2`` is the C library's pow, whose last digit may be another.
+    """
     if len(values) < 2:
         return None
     mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    away = [value - mean for value in values]
+    return math.sqrt(math.fsum([value * value for value in away]) / (len(values) - 1))
 
 
 def _extreme(ufunc: np.ufunc, python: Callable[[list[Any]], Any]) -> Callable[[Slices, WindowFeature], list[Value]]:

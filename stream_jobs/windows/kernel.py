@@ -394,7 +394,7 @@ def _float_value(
         if function == STD:
             real = _float_std(raw, picked, found, offset, hand_value, real, np.empty_like(partials))
     else:
-        real = _as_float(chosen)
+        real = _as_float(chosen) + 0.0  # zero has one sign, see values.border
     return (REAL if np.isfinite(real) else -1), real
 
 

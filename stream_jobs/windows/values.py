@@ -41,11 +41,14 @@ def exact(column: Column, value: Value) -> Exact:
 
 
 def border(column: Column, value: Exact) -> Value:
-    """The value that leaves the algebra: decimals become the nearest float64, everything else stays as it is."""
+    """The value that leaves the algebra: decimals become the nearest float64, everything else stays as it is.
+
+    Zero has one sign: 0.0 and -0.0 are equal, so that which of them is the least would hang on who compares them.
+    """
     if column.type == "decimal" and value is not None:
         unit: int = 10**column.scale
         return int(value) / unit
-    return value
+    return value + 0.0 if isinstance(value, float) else value
 
 
 def row_number(text: str) -> int:

@@ -67,7 +67,8 @@ def _aggregate(feature: WindowFeature, values: list[Any]) -> Any:
     if not values:
         return None
     if function == "mean":
-        return sum(map(Fraction, values)) / len(values)
+        total = sum(map(Fraction, values))
+        return (float(total) if isinstance(values[0], float) else total) / len(values)  # floats: the rounded sum's part
     if function == "std":
         if len(values) < 2:
             return None

@@ -68,4 +68,9 @@ def test_partials_give_what_the_rows_give(made, data) -> None:
             (wanted,) = AGGREGATES[function](slices, feature)
             if not ordered and default is not None:
                 wanted = default
-            assert same(partial.value(feature, column, merged), wanted, function), (function, ordered)
+            got = partial.value(feature, column, merged)
+            if function == "std" and column.type == "float64" and wanted is not None:
+                # The rows' mean is rounded, the partial's is not: the two differ by at most that rounding.
+                assert abs(got - wanted) <= 1e-9 * abs(wanted) + max(map(abs, ordered), default=0.0) * 2**-51
+            else:
+                assert same(got, wanted, function), (function, ordered)
