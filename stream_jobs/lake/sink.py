@@ -52,8 +52,10 @@ class Sink:
         columns: pa.Schema,
         partition_by: str,
         clean: Clean | None = None,
+        says_reached: bool = False,
     ) -> None:
         self.topic, self._decoder, self._schema, self._clean = topic, decoder, columns, clean
+        self._says_reached = says_reached
         self._path, self._table = path, delta.create(path, columns, partition_by)
         self._said = reach.read(path)
         self._offsets: dict[int, int] = {}
@@ -107,8 +109,11 @@ class Sink:
         return committed
 
     def say_reached(self) -> None:
-        """Write how far the table is filled, if all that was read is in it and something has changed since."""
-        if self._must_commit or self._offsets == self._said.offsets or not self._marks:
+        """Write how far the table is filled, if all that was read is in it and something has changed since.
+
+        Offsets go on without a marker too: while a mend holds the markers, it waits for the lake to pass its fences.
+        """
+        if not self._says_reached or self._must_commit or self._offsets == self._said.offsets:
             return
         mark = Mark(self._said.position, self._said.known_at)
         if self._marks.keys() >= self._offsets.keys():
@@ -124,7 +129,8 @@ def _position(mark: Mark) -> str:
 def of_table(table: CapturedTable, plan: Plan, names: Names, lake: Path) -> Sink:
     """The change table of a captured table."""
     path = lake / names.lake_changes(table.source, table.table)
-    return Sink(table.topic, ChangeDecoder(table, plan.time_zone), path, schema.changes(table), schema.PARTITION)
+    decoder = ChangeDecoder(table, plan.time_zone)
+    return Sink(table.topic, decoder, path, schema.changes(table), schema.PARTITION, says_reached=True)
 
 
 def of_service(service: Service, names: Names, lake: Path) -> Sink:

@@ -187,3 +187,13 @@ def test_a_table_claims_only_what_it_holds(tmp_path: Path) -> None:
     again.add([_marker(1, 0)])
     again.say_reached()
     assert reach.read(path).position == _position(0), "a claim is never taken back"
+
+
+def test_offsets_go_on_while_no_marker_comes(tmp_path: Path) -> None:
+    """A mend holds the markers until the lake has passed its fences, also when the writer began again meanwhile."""
+    path = tmp_path / NAMES.lake_changes("bank", TABLE.table)
+    into = sink.of_table(TABLE, PLAN, NAMES, tmp_path)
+    into.expect(0, 3)
+    into.add([Raw(TABLE.topic, 0, 3, None)])
+    into.say_reached()
+    assert reach.read(path) == reach.Reached(offsets={0: 4})
