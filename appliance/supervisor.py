@@ -127,7 +127,7 @@ class Supervisor:
         layout.run.chmod(0o700)
         configuration = self._run / "supervisord.conf"
         configuration.write_text(_SUPERVISORD.format(logs=layout.logs, run=self._run))
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
+        command = [sys.executable, "-m", "appliance.supervisord", "-c", str(configuration)]
         ended = subprocess.run(
             command, cwd=self._run, env=environment_of(self._context, "supervisord", {}), stdin=subprocess.DEVNULL,
             capture_output=True, text=True, check=False, start_new_session=True,

@@ -16,6 +16,7 @@ from gateway import database, quiet
 from gateway.console import users
 from gateway.http.app import USER, build
 from gateway.http.gate import Gate
+from gateway.http.lane import Lane
 from gateway.http.protocol import gated, protocol
 
 _STOP_SECONDS = 10
@@ -51,9 +52,10 @@ def main() -> None:
     if not ipaddress.ip_address(host).is_loopback:
         log.warning("listening on %s without TLS: put a proxy with TLS in front of it", host)
     gate = Gate(context.settings.scoring.queue_ms)
+    app = build(context, gate)
     uvicorn.run(
-        gated(build(context, gate), gate),
-        http=protocol(gate),
+        gated(app, gate),
+        http=protocol(gate, Lane(app.state["predictor"], app.state["apps"])),
         host=host,
         port=context.port(Port.GATEWAY),
         workers=1,

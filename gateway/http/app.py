@@ -21,7 +21,6 @@ from appliance.clients import kafka, opensearch
 from appliance.clients import redis as redis_clients
 from appliance.clients.triton import TritonClient
 from appliance.parts.base import Context
-from appliance.ports import Port
 from gateway import steady
 from gateway.apps import Apps
 from gateway.console import learning, pages
@@ -100,7 +99,7 @@ def build(context: Context, gate: Gate) -> Litestar:
     names, settings = context.names, context.settings
     limit_ms = settings.scoring.request_timeout_ms
     store = redis_clients.connect(context, USER, timeout_seconds=limit_ms / 4000)
-    model = TritonClient(f"127.0.0.1:{context.port(Port.TRITON_GRPC)}", limit_ms // 2)
+    model = TritonClient.of(context, limit_ms // 2)
     serving = Serving(context, store, model, HBaseHistory.of(context))
     ledger = _ledger(context)
     figures = Waterfall()
@@ -183,7 +182,7 @@ def build(context: Context, gate: Gate) -> Litestar:
         },
         middleware=[DefineMiddleware(Authentication, exclude_from_auth_key="exclude_from_auth")],
         exception_handlers=problems.HANDLERS,
-        state=State({"apps": Apps(context), "sessions": sessions}),
+        state=State({"apps": Apps(context), "sessions": sessions, "predictor": predictor}),
         openapi_config=_openapi(),
         request_max_body_size=_MOST_BODY_BYTES,
         lifespan=[lifespan],

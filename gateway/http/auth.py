@@ -14,7 +14,7 @@ from gateway.console.sessions import COOKIE, Session, Sessions
 from gateway.errors import ForbiddenError, UnauthorizedError
 
 _READING = ("GET", "HEAD", "OPTIONS")
-_SCHEME = "bearer "
+SCHEME = "bearer "
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Authentication(AbstractAuthenticationMiddleware):
         app_id = connection.headers.get("x-app-id")
         authorization = connection.headers.get("authorization", "")
         if app_id is not None or authorization:
-            token = authorization[len(_SCHEME) :] if authorization.lower().startswith(_SCHEME) else ""
+            token = authorization[len(SCHEME) :] if authorization.lower().startswith(SCHEME) else ""
             if apps.remembered(app_id or ""):
                 app = apps.authenticate(app_id or "", token)
             else:

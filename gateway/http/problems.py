@@ -48,10 +48,11 @@ def response(what: Problem, headers: dict[str, str] | None = None) -> Response[b
     return Response(msgspec.json.encode(what), status_code=what.status, media_type=MEDIA_TYPE, headers=headers or {})
 
 
-def of_appliance(request: Request[Any, Any, Any], error: ApplianceError) -> Response[bytes]:
+def told(method: str, path: str, error: ApplianceError) -> tuple[Problem, dict[str, str]]:
+    """What a caller is told of an error of ours, and with which headers."""
     status = error.status if isinstance(error, GatewayError) else 500
     if status >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, error.message, extra={"code": error.code})
+        _log.warning("%s %s: %s", method, path, error.message, extra={"code": error.code})
     headers = {}
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="appliance"'
@@ -59,7 +60,20 @@ def of_appliance(request: Request[Any, Any, Any], error: ApplianceError) -> Resp
         headers["Retry-After"] = "1"
     if isinstance(error, TooManyError | StaleError):
         headers["Retry-After"] = str(error.context.get("retry_after_s", 60))
-    return response(problem(status, error.code, error.message, error.context, error.hint), headers)
+    return problem(status, error.code, error.message, error.context, error.hint), headers
+
+
+def fault(method: str, path: str, error: Exception) -> Problem:
+    """A fault of ours: the caller gets a number to find it in the log by, and nothing else."""
+    number = uuid.uuid4().hex[:12]
+    _log.error("%s %s failed (%s)", method, path, number, exc_info=error)
+    return problem(
+        500, "gateway.internal", "the gateway failed", {"log_id": number}, f"appliance logs gateway | grep {number}"
+    )
+
+
+def of_appliance(request: Request[Any, Any, Any], error: ApplianceError) -> Response[bytes]:
+    return response(*told(request.method, request.url.path, error))
 
 
 def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -70,14 +84,7 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
 
 
 def of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A fault of ours: the caller gets a number to find it in the log by, and nothing else."""
-    number = uuid.uuid4().hex[:12]
-    _log.error("%s %s failed (%s)", request.method, request.url.path, number, exc_info=error)
-    return response(
-        problem(
-            500, "gateway.internal", "the gateway failed", {"log_id": number}, f"appliance logs gateway | grep {number}"
-        )
-    )
+    return response(fault(request.method, request.url.path, error))
 
 
 HANDLERS: dict[Any, Any] = {ApplianceError: of_appliance, HTTPException: of_http, Exception: of_anything}

@@ -1,15 +1,19 @@
-"""HTTP/1.1 as uvicorn speaks it, with a gate in front of scoring: a refusal costs no task, no parsing, no login."""
+"""HTTP/1.1 as uvicorn speaks it, with a gate in front of scoring, and a lane behind the gate.
+
+A refusal costs no task, no parsing, no login; what the lane takes costs no routing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.http import problems
 from gateway.http.gate import Gate, weight
+from gateway.http.lane import MOST_BYTES, Lane, Passage
 
 _PREDICT = b"/predict"
 _WEIGHT = "appliance.weight"
@@ -47,48 +51,92 @@ def gated(app: Asgi, gate: Gate) -> Asgi:
     return call
 
 
-def protocol(gate: Gate) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol with this gate."""
+class GatedProtocol(HttpToolsProtocol):
+    """A request to score that is not let in is read to its end and answered here."""
 
-    class GatedProtocol(HttpToolsProtocol):
-        """A request to score that is not let in is read to its end and answered here."""
+    gate: Gate
+    lane: Lane
+    _refused = False
+    _size = 0
 
-        _refused = False
-        _size = 0
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._size = 0
 
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._size = 0
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(name) == 14 and value.isdigit() and name.lower() == b"content-length":
+            self._size = int(value)
 
-        def on_header(self, name: bytes, value: bytes) -> None:
-            super().on_header(name, value)
-            if len(name) == 14 and value.isdigit() and name.lower() == b"content-length":
-                self._size = int(value)
-
-        def on_headers_complete(self) -> None:
-            answering = self.cycle is not None and not self.cycle.response_complete
-            if not answering and not self.expect_100_continue and self.url.endswith(_PREDICT):
-                entered = weight(self._size)
-                if not gate.enter(entered):
-                    self._refused = True
-                    return
-                self.scope["state"][_WEIGHT] = entered
-            super().on_headers_complete()
-
-        def on_body(self, body: bytes) -> None:
-            if not self._refused:
-                super().on_body(body)
-
-        def on_message_complete(self) -> None:
-            if not self._refused:
-                super().on_message_complete()
+    def on_headers_complete(self) -> None:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if not answering and not self.expect_100_continue and self.url.endswith(_PREDICT):
+            entered = weight(self._size)
+            if not self.gate.enter(entered):
+                self._refused = True
                 return
-            self._refused = False
-            if self.parser.should_keep_alive():
-                self.transport.write(_KEPT)
-                self.on_response_complete()
-            else:
-                self.transport.write(_CLOSED)
-                self.transport.close()
+            if self._taken(entered):
+                return
+            self.scope["state"][_WEIGHT] = entered
+        super().on_headers_complete()
 
-    return GatedProtocol
+    def _taken(self, entered: int) -> bool:
+        """Whether the lane takes it; uvicorn then sees a request under way."""
+        parser = self.parser
+        if not 0 < self._size <= MOST_BYTES or parser.should_upgrade() or parser.get_http_version() != "1.1":
+            return False
+        passage = self.lane.enter(parser.get_method(), self.url, self.headers, entered, parser.should_keep_alive())
+        if passage is None:
+            return False
+        self.cycle = cast(RequestResponseCycle, passage)
+        return True
+
+    def _passage(self) -> Passage | None:
+        """What is on the lane, or was there last."""
+        cycle: object = self.cycle
+        return cycle if isinstance(cycle, Passage) else None
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
+            passage = self._passage()
+            if passage is not None and not passage.response_complete:
+                task = self.loop.create_task(self._pass(passage))
+                task.add_done_callback(self.tasks.discard)
+                self.tasks.add(task)
+            return
+        self._refused = False
+        if self.parser.should_keep_alive():
+            self.transport.write(_KEPT)
+            self.on_response_complete()
+        else:
+            self.transport.write(_CLOSED)
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        passage = self._passage()
+        if passage is not None and passage.more_body:
+            self.gate.leave(passage.weight)
+        super().connection_lost(exc)
+
+    async def _pass(self, passage: Passage) -> None:
+        try:
+            response = await self.lane.answer(passage, self.server_state.default_headers)
+        finally:
+            passage.response_complete = True
+            self.gate.leave(passage.weight)
+        if passage.disconnected:
+            return
+        self.transport.write(response)
+        if not passage.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+
+def protocol(gate: Gate, lane: Lane) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol with this gate and this lane."""
+    return type("GatedProtocol", (GatedProtocol,), {"gate": gate, "lane": lane})
