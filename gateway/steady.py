@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-_SWITCH_SECONDS = 0.001
+_SWITCH_SECONDS = 0.0002
 _NEW_OBJECTS = 50_000
 
 
@@ -13,7 +13,7 @@ def settle() -> None:
     """To be called once everything is loaded.
 
     What is there now (libraries, the plan) is never looked through for garbage again, which took tens of ms each time;
-    a thread that has work waits at most 1 ms for another one to let go, not 5.
+    a thread that has work waits at most 0.2 ms for another one to let go, not 5, and a batch has to several times.
     """
     gc.collect()
     gc.freeze()

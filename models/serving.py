@@ -33,7 +33,6 @@ max_batch_size: {MAX_BATCH_ROWS}
 input [ {{ name: "{INPUT}" data_type: TYPE_FP32 dims: [ {width} ] }} ]
 output [ {{ name: "{OUTPUT}" data_type: TYPE_FP32 dims: [ 1 ] }} ]
 version_policy: {{ specific: {{ versions: [ {version} ] }} }}
-dynamic_batching {{ }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 parameters {{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}
 parameters {{ key: "inter_op_thread_count" value: {{ string_value: "1" }} }}

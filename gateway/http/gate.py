@@ -42,10 +42,21 @@ class Gate:
         """How much may be under way."""
         return float("inf") if self._per_second is None else max(_LEAST, self._per_second * self._wait)
 
-    def enter(self, wanted: int) -> bool:
-        """Whether a request of this weight is let in; then ``leave`` must follow. The first one always is."""
+    @property
+    def busy(self) -> bool:
+        """Whether a request of one row would not be let in now."""
+        return self._under_way >= self.room
+
+    def has_room(self, wanted: int) -> bool:
+        """Whether a request of this weight would be let in now; else it counts as refused. The first one always is."""
         if self._under_way and self._under_way + wanted > self.room:
             self.refused += 1
+            return False
+        return True
+
+    def enter(self, wanted: int) -> bool:
+        """Whether a request of this weight is let in; then ``leave`` must follow."""
+        if not self.has_room(wanted):
             return False
         self._measure()
         self._under_way += wanted

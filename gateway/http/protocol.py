@@ -5,6 +5,7 @@ A refusal costs no task, no parsing, no login; what the lane takes costs no rout
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -16,6 +17,9 @@ from gateway.http.gate import Gate, weight
 from gateway.http.lane import MOST_BYTES, Lane, Passage
 
 _PREDICT = b"/predict"
+_POST, _VERSION, _END = b"POST /v1/services/", b" HTTP/1.1\r\n", b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_ODD = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection:(?! *keep-alive))", re.IGNORECASE)
 _WEIGHT = "appliance.weight"
 _RETRY_SECONDS = 1
 
@@ -38,6 +42,19 @@ def _refusal(more: str = "") -> bytes:
 _KEPT, _CLOSED = _refusal(), _refusal("connection: close\r\n")
 
 
+def _whole(data: bytes) -> int:
+    """How many bytes the body has if this is one whole request to score in the ordinary form, else -1."""
+    head = data.find(_END)
+    line = data.find(_VERSION, 0, head)
+    if line < 0 or not data.startswith(_POST) or not data.endswith(_PREDICT, 0, line):
+        return -1
+    length = _LENGTH.search(data, 0, head)
+    if length is None or _ODD.search(data, 0, head):
+        return -1
+    size = int(length[1])
+    return size if head + len(_END) + size == len(data) else -1
+
+
 def gated(app: Asgi, gate: Gate) -> Asgi:
     """An ASGI application that says when a request that was let in is done with."""
 
@@ -57,11 +74,23 @@ class GatedProtocol(HttpToolsProtocol):
     gate: Gate
     lane: Lane
     _refused = False
+    _between = True
     _size = 0
+
+    def data_received(self, data: bytes) -> None:
+        """When there is no room, a whole request is refused before it is parsed: most of the cost is there."""
+        answered = self.cycle is None or self.cycle.response_complete
+        size = _whole(data) if self._between and answered and self.gate.busy else -1
+        if size >= 0 and not self.gate.has_room(weight(size)):
+            self._unset_keepalive_if_required()
+            self.transport.write(_KEPT)
+            self.on_response_complete()
+            return
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._size = 0
+        self._size, self._between = 0, False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
@@ -101,6 +130,7 @@ class GatedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._between = True
         if not self._refused:
             super().on_message_complete()
             passage = self._passage()

@@ -64,6 +64,49 @@ def test_the_answer_says_where_its_time_went(live: Context, client: httpx.Client
     assert "appliance_spool_bytes" in text and "appliance_requests_refused_total" in text
 
 
+def _told(answer: httpx.Response) -> tuple[object, ...]:
+    """What an answer says, without what is new in each: numbers, times, the request's id."""
+    said = answer.json()
+    for one in said.get("predictions", []):
+        del one["prediction_id"]
+        one["features"] = {name: (feature["value"], feature["status"]) for name, feature in one["features"].items()}
+        del one["cuts"]
+    said.pop("request_id", None)
+    if said.get("code") == "features.stale":
+        said = said["code"]  # the rest says how old they are now
+    headers = {name: value for name, value in answer.headers.items() if name not in ("date", "content-length")}
+    return answer.status_code, headers, said
+
+
+def test_the_lane_and_the_long_way_say_the_same(live: Context, client: httpx.Client) -> None:
+    row = api.payment(live)
+    good = msgspec.json.encode({"rows": [row]})
+    service = api.PREDICT.split("/")[3]
+    strange = {"X-App-Id": client.headers["X-App-Id"], "Authorization": "Bearer wrong"}
+    asked: list[tuple[str, bytes, dict[str, str]]] = [
+        (service, good, {}),
+        (service, b"{", {}),
+        (service, b'{"rows": [], "colour": 1}', {}),
+        (service, msgspec.json.encode({"rows": [row | {"tx_amount": "much"}]}), {}),
+        (service, msgspec.json.encode({"rows": [row], "max_staleness_ms": 0}), {}),
+        ("nothing", good, {}),
+        (service, good, strange),
+    ]
+    assert client.get("/v1/services").status_code == 200, "the gateway knows the app from now on"
+    seen = set()
+    for name, body, headers in asked:
+        path = f"/v1/services/{name}/predict"
+        short = _told(client.post(path, content=body, headers=headers))
+        long = _told(client.post(f"{path}?long=", content=body, headers=headers))
+        assert short == long
+        seen.add(short[0])
+    assert seen >= {200, 400, 401, 404, 422}
+    with api.app_client(live, ["another"]) as other:
+        other.get("/v1/services")
+        assert _told(other.post(api.PREDICT, content=good)) == _told(other.post(f"{api.PREDICT}?long=", content=good))
+        assert other.post(api.PREDICT, content=good).status_code == 403
+
+
 def test_requests_at_the_same_time_each_get_their_own_answer(live: Context, client: httpx.Client) -> None:
     rows = [api.payment(live) | {"tx_amount": f"{number}.25"} for number in range(1, 33)]
     with ThreadPoolExecutor(16) as pool:
