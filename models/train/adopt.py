@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from models.train import calibrate, device, export, spec
+from models.train.batches import in_batches
 from models.train.finish import Made, finish, say
 from models.train.phases import Phases
 
@@ -110,8 +111,12 @@ def _as_it_came(model: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArr
     given, found = _input(model, x.shape[1]), _output(model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     kind = _FLOATS[given.type.tensor_type.elem_type]
-    (values,) = session.run([found.name], {given.name: x.astype(kind)})
-    return np.asarray(values, np.float32).reshape(len(x), -1)[:, -1]
+
+    def scores(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        (values,) = session.run([found.name], {given.name: rows.astype(kind)})
+        return np.asarray(values, np.float32).reshape(len(rows), -1)[:, -1]
+
+    return in_batches(scores, x)
 
 
 def _check(scores: npt.NDArray[np.float32], data: spec.Arrays, inputs: list[str]) -> None:

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import torch
 
+from models.train.batches import in_batches
 from models.train.network import Scorer
 
 OPSET = 21
@@ -65,10 +66,10 @@ def _strip_nodes(graph: onnx.GraphProto) -> None:
 def torch_scores(scorer: Scorer, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[n, k] → [n]."""
     with torch.no_grad():
-        return scorer(torch.from_numpy(x))[:, 0].numpy()
+        return in_batches(lambda rows: scorer(torch.from_numpy(rows))[:, 0].numpy(), x)
 
 
 def onnx_scores(path: Path, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[n, k] → [n], by onnxruntime on the CPU."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["score"], {"features": x})[0])[:, 0]
+    return in_batches(lambda rows: np.asarray(session.run(["score"], {"features": rows})[0])[:, 0], x)

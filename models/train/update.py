@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.train import calibrate, device, fit, spec, weights
 from models.train import trees as boost
+from models.train.batches import in_batches
 from models.train.network import Scorer
 
 
@@ -62,7 +63,8 @@ def update(told: spec.Spec, how: spec.Update, data: spec.Arrays, progress: fit.P
     tail = data.part == spec.TAIL
     scorer = Scorer(scorer.preprocess, list(scorer.members), 1.0, 0.0, trees, told.trees.share).eval()
     with torch.no_grad():
-        logits = scorer.logit(torch.from_numpy(data.x[tail]))[:, 0].double().numpy()
+        logits = in_batches(lambda rows: scorer.logit(torch.from_numpy(rows))[:, 0].numpy(), data.x[tail])
+    logits = logits.astype(np.float64)
     found = calibrate.fit(logits, data.y[tail].astype(np.float64))
     calibrated = Scorer(
         scorer.preprocess, list(scorer.members), found.slope, found.offset, trees, told.trees.share
