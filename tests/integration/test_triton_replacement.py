@@ -25,6 +25,7 @@ from tests.integration import gateway_api as api
 pytestmark = pytest.mark.integration
 
 _MODEL = "card_fraud"
+_SLOW = ("request.timeout", "gateway.busy")
 
 
 class _Load:
@@ -65,9 +66,9 @@ def test_a_new_server_takes_over_and_no_prediction_fails(live: Context) -> None:
     with api.app_client(live) as client, TritonClient.of(live) as model:
 
         def predict() -> None:
-            # Kafka and a busy machine have failures of their own; what counts here are Triton's.
+            # A busy machine has failures of its own; Triton is given half of a request's time, so it is named before.
             answer = client.post(api.PREDICT, json={"rows": [payment | {"transaction_id": time.time_ns()}]})
-            assert answer.status_code == 200 or "triton" not in answer.text, answer.text
+            assert answer.status_code == 200 or answer.json()["code"] in _SLOW, answer.text
 
         def infer() -> None:
             scores, _ = model.infer(_MODEL, features)
