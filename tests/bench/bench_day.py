@@ -12,7 +12,6 @@ by itself.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import threading
@@ -29,19 +28,13 @@ from appliance.clients import postgres
 from appliance.parts.base import Context
 from models.switching import LEARNER
 from tests.bench import bench_serving, machine
+from tests.bench.machine import command
 from tests.integration import gateway_api as api
 
 _MODEL = "card_fraud"
 _LABEL_DAYS = 7
 _ASK_SECONDS, _LOOK_SECONDS = 0.5, 10.0
 _FAST = ("--rate", "1200", "--batch", "20")
-
-
-def command(context: Context, *words: str) -> Any:
-    """An appliance command's JSON answer."""
-    done = subprocess.run([str(context.layout.bin / "appliance"), *words, "--json"], capture_output=True, text=True)
-    assert done.returncode == 0, f"{words}: {done.stdout[-2_000:]}{done.stderr[-2_000:]}"
-    return json.loads(done.stdout)
 
 
 class Asker:

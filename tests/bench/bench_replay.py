@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from stream_jobs import plan as plans
 from stream_jobs.lake import delta
 from stream_jobs.versions import holder
 from tests.bench import machine
+from tests.bench.machine import command
 from tests.e2e.business import INSERT, Payments
 from tests.integration import gateway_api as api
 
@@ -41,15 +41,6 @@ _CHANGES = {
         ' *declare.windows("*", "count", "customer_tx_count_{days}d", (2,)),',
 }  # fmt: skip
 _ROWS_A_CALL = 20
-
-
-def command(context: Context, *words: str, expected: tuple[int, ...] = (0,)) -> Any:
-    """An appliance command's JSON answer."""
-    done = subprocess.run(
-        [str(context.layout.bin / "appliance"), *words, "--json"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode in expected, done.stdout[-2_000:] + done.stderr[-2_000:]
-    return json.loads(done.stdout)
 
 
 def score(context: Context, payments: Payments, rows: int) -> set[str]:

@@ -1,9 +1,11 @@
-"""CPU time of an appliance's processes, and where a measurement's result goes."""
+"""What several benches need of an appliance: its commands, the CPU time of its processes; where a result goes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,15 @@ def cpu_table(before: Mapping[str, float], after: Mapping[str, float], changes: 
     if total:
         lines.append(f"| all | {total:.1f} | {total / seconds:.2f} | {changes / total:,.0f} |")
     return lines
+
+
+def command(context: Context, *words: str, expected: tuple[int, ...] = (0,)) -> Any:
+    """An appliance command's JSON answer."""
+    done = subprocess.run(
+        [str(context.layout.bin / "appliance"), *words, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in expected, done.stdout[-2_000:] + done.stderr[-2_000:]
+    return json.loads(done.stdout)
 
 
 def write(out: Path, name: str, result: dict[str, Any], markdown: str) -> None:
