@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from appliance import limits, users
 from appliance.clients import kafka as clients
 from appliance.errors import NotReadyError, PartError
-from appliance.parts import kafka_access
+from appliance.parts import kafka_access, kafka_fence
 from appliance.parts.base import BasePart, Context, Process
 from appliance.parts.java import heap, java17
 from appliance.ports import Port
@@ -28,6 +28,10 @@ from appliance.supervisor import write_private
 
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
+
+_SESSION_MS = "45000"
+"""A broker alone gains nothing from being fenced: a machine that stands still for some seconds must not do it. Less
+than ``initial.broker.registration.timeout.ms`` (60 s)."""
 
 LOGGING = """\
 Configuration:
@@ -48,6 +52,18 @@ Configuration:
       - {name: org.apache.kafka.common.config.AbstractConfig, level: WARN}
 """
 
+FENCE_LOGGING = """\
+Configuration:
+  status: warn
+  Appenders:
+    Console: {name: STDOUT, target: SYSTEM_OUT, PatternLayout: {pattern: "%d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %p %m%n"}}
+  Loggers:
+    Root: {level: WARN, AppenderRef: {ref: STDOUT}}
+    Logger:
+      - {name: org.apache.kafka.controller.ReplicationControlManager, level: INFO}
+      - {name: kafka.server.ControllerApis, level: "OFF"}
+"""
+
 
 class Kafka(BasePart):
     """Ready when a record can be written and read back."""
@@ -58,8 +74,11 @@ class Kafka(BasePart):
 
     def prepare(self, context: Context) -> None:
         folder = context.run(self.name)
+        settings = self._settings(context)
         write_private(folder / "log4j2.yaml", LOGGING)
-        write_private(folder / "server.properties", "".join(f"{k}={v}\n" for k, v in self._settings(context).items()))
+        write_private(folder / "server.properties", _properties(settings))
+        write_private(folder / "fence-log4j2.yaml", FENCE_LOGGING)
+        write_private(folder / "fence.properties", _properties(_controller_alone(settings)))
         if not (self._log(context) / "meta.properties").exists():
             self._format(context)
 
@@ -75,6 +94,7 @@ class Kafka(BasePart):
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
+            "broker.session.timeout.ms": _SESSION_MS,
             "message.max.bytes": str(limits.RECORD_BYTES),
             "controller.quorum.bootstrap.servers": controller,
             "controller.listener.names": "CONTROLLER",
@@ -116,7 +136,7 @@ class Kafka(BasePart):
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         configuration = context.run(self.name) / "server.properties"
         command = (
-            *self._java(context, 256), "kafka.tools.StorageTool", "format", "--standalone",
+            *self._java(context, 256, "log4j2.yaml"), "kafka.tools.StorageTool", "format", "--standalone",
             "--cluster-id", cluster, "--config", str(configuration),
         )  # fmt: skip
         ended = subprocess.run(
@@ -127,18 +147,22 @@ class Kafka(BasePart):
             shutil.rmtree(log, ignore_errors=True)
             raise PartError("kafka.format", f"formatting {log} failed: {ended.stderr.strip()[-800:]}", hint="df -h")
 
-    def _java(self, context: Context, heap_mib: int) -> tuple[str, ...]:
-        logging = context.run(self.name) / "log4j2.yaml"
+    def _java(self, context: Context, heap_mib: int, logging: str) -> tuple[str, ...]:
         jars = context.installation.part("kafka") / "lib" / "*"
         return (
             java17(), *heap(heap_mib), "-XX:+UseParallelGC",
-            f"-Dlog4j2.configurationFile={logging}", "-cp", str(jars),
+            f"-Dlog4j2.configurationFile={context.run(self.name) / logging}", "-cp", str(jars),
         )  # fmt: skip
 
     def process(self, context: Context) -> Process:
-        command = (*self._java(context, context.settings.memory.kafka_heap_mib), "kafka.Kafka")
+        run = context.run(self.name)
+        controller = (*self._java(context, 256, "fence-log4j2.yaml"), "kafka.Kafka", str(run / "fence.properties"))
+        broker = (
+            *self._java(context, context.settings.memory.kafka_heap_mib, "log4j2.yaml"),
+            "kafka.Kafka", str(run / "server.properties"),
+        )  # fmt: skip
         return Process(
-            (*command, str(context.run(self.name) / "server.properties")),
+            (context.python(), "-m", kafka_fence.__name__, str(self._log(context)), "--", *controller, "--", *broker),
             directory=context.data(self.name), stop_wait_seconds=60,
         )  # fmt: skip
 
@@ -158,6 +182,21 @@ class Kafka(BasePart):
         names = context.names
         own = [names.alerts(), *(names.dead_letters(user) for user in users.OURS)]
         clients.ensure_topics(context, {name: {} for name in own})
+
+
+def _properties(settings: dict[str, str]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _controller_alone(settings: dict[str, str]) -> dict[str, str]:
+    """The same node as a controller only, which fences a broker that does not answer after a second."""
+    listeners = settings["listeners"].split(",")
+    return {key: value for key, value in settings.items() if key != "advertised.listeners"} | {
+        "process.roles": "controller",
+        "listeners": next(one for one in listeners if one.startswith("CONTROLLER:")),
+        "broker.session.timeout.ms": "1000",
+        "broker.heartbeat.interval.ms": "500",
+    }
 
 
 def _write(context: Context, topic: str, value: bytes) -> int:

@@ -15,6 +15,7 @@ from gateway.alerts.explanation import Explanation
 MOST_SHOWN = 200
 DEEPEST = 10_000
 _NEWEST_FIRST: list[dict[str, str]] = [{"as_of_us": "desc"}, {"alert_id": "asc"}]
+_RAISED_LAST_FIRST: list[dict[str, str]] = [{"raised_at_us": "desc"}, {"alert_id": "asc"}]
 
 
 class AlertView(msgspec.Struct, frozen=True):
@@ -123,7 +124,8 @@ def overview(
     zone: str,
     latest: int,
 ) -> Overview:
-    """In one search: the newest alerts, and counts from the begins of today, the week and the days shown (µs UTC)."""
+    """In one search: the alerts raised last, whose events may be older than others', and counts from the begins of
+    today, the week and the days shown (µs UTC)."""
     today, week, first = since
     kinds = {"terms": {"field": "kind", "size": 50}}
 
@@ -136,7 +138,7 @@ def overview(
         services,
         {
             "size": latest,
-            "sort": _NEWEST_FIRST,
+            "sort": _RAISED_LAST_FIRST,
             "aggs": {"today": within(today, kinds), "week": within(week, kinds), "days": within(first, _by_day(zone))},
         },
     )

@@ -44,7 +44,7 @@ class DayFigures(msgspec.Struct, frozen=True):
 
 class Summary(msgspec.Struct, frozen=True):
     """The console's figures. Days are days of the event time in ``time_zone``, today is the appliance clock's day,
-    the week begins on Monday. days: the last 14, the oldest first. latest: the newest alerts by event time."""
+    the week begins on Monday. days: the last 14, the oldest first. latest: the alerts raised last, the newest first."""
 
     running: bool
     sentence: str

@@ -22,6 +22,7 @@ from gateway.names import Keys
 from gateway.reader import TopicReader, committed
 from gateway.scorer.intake import Intake
 from gateway.scorer.process import ScoringLoop
+from gateway.scorer.transactions import Transactions, bounded
 from gateway.scoring.scorer import Scorer
 from gateway.waterfall import Told, Waterfall
 from stream_jobs.online.hbase_read import HBaseHistory
@@ -29,6 +30,7 @@ from stream_jobs.plan import Plan
 
 NAME = "scorer"
 _IDLE_SECONDS = 0.5
+_CLOSE_SECONDS = 20
 _NICE = 5
 """Where the processor is short, who waits for an answer by HTTP comes first."""
 
@@ -68,21 +70,15 @@ def _score(
     group = f"{names.tenant}.{NAME}"
     intake = Intake(plan, {service.name: names.requests(service.name) for service in plan.services})
     history = HBaseHistory.of(context)
-    producer = kafka.producer(
-        context,
-        NAME,
-        **{"transactional.id": group, "transaction.timeout.ms": 10_000, "linger.ms": 0},
-    )
     consumer = kafka.consumer(context, NAME, group, **{"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": 16_384})
     try:
-        producer.init_transactions(30)
         loop = ScoringLoop(
             names,
             intake,
             {s.name: Scorer(context, plan, s.name, store, model, history) for s in plan.services},
             store,
             TopicReader(consumer, intake.topics, committed(consumer)),
-            producer,
+            Transactions(context, NAME, group),
             consumer.consumer_group_metadata,
             context.settings.scoring,
             figures,
@@ -101,7 +97,8 @@ def _score(
                 if scored >= 1000:
                     log.info("scored %d rows in one batch", scored)
     finally:
-        consumer.close()
+        with bounded(_CLOSE_SECONDS):
+            consumer.close()
 
 
 if __name__ == "__main__":

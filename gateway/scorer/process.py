@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import redis
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import Message
 
 from appliance.clients.triton_repository import TritonModelError
 from appliance.clock import wall_us
@@ -21,6 +21,7 @@ from gateway.errors import PartDownError, UnusableRowError
 from gateway.names import Keys
 from gateway.reader import TopicReader, next_offsets
 from gateway.scorer.intake import Intake
+from gateway.scorer.transactions import Record, Transactions
 from gateway.scoring.scorer import Candidate, Scorer, alert_of
 from gateway.waterfall import Waterfall
 
@@ -32,8 +33,6 @@ _IDLE_COMMIT_SECONDS = 5.0
 _CATCHUP_LOOK_SECONDS = 0.003
 _WAY = 3.0
 _LONGEST_WAY_SECONDS = 0.2
-_TRANSACTION_SECONDS = 15.0
-"""Longest wait for the broker; without one the producer was seen to wait for ever when the broker was started again."""
 
 
 @dataclass
@@ -69,14 +68,14 @@ class ScoringLoop:
         scorers: dict[str, Scorer],
         store: redis.Redis,
         reader: TopicReader,
-        producer: Producer,
+        transactions: Transactions,
         group_metadata: Callable[[], object],
         settings: Scoring,
         figures: Waterfall,
     ) -> None:
         self._names, self._intake, self._scorers, self._store = names, intake, scorers, store
         self._keys = Keys(names.tenant)
-        self._reader, self._producer, self._group_metadata = reader, producer, group_metadata
+        self._reader, self._transactions, self._group_metadata = reader, transactions, group_metadata
         self._catchup_seconds = settings.catchup_wait_ms / 1000
         self._idempotency_seconds = settings.idempotency_hours * 3600
         self._figures = figures
@@ -191,33 +190,20 @@ class ScoringLoop:
             self._skipped = []
 
     def _commit(self, messages: list[Message], predictions: list[Prediction], dead: list[DeadLetter]) -> None:
-        producer = self._producer
-        encode = msgspec.json.encode
-        try:
-            producer.begin_transaction()
-            for prediction in predictions:
-                key = prediction.event_key.encode()
-                self._send(self._names.predictions(prediction.service), key, encode(prediction))
-                if alert := alert_of(prediction):
-                    self._send(self._names.alerts(), key, encode(alert))
-            for letter in dead:
-                self._send(self._names.dead_letters(READER), None, encode(letter))
-            producer.send_offsets_to_transaction(next_offsets(messages), self._group_metadata(), _TRANSACTION_SECONDS)
-            producer.commit_transaction(_TRANSACTION_SECONDS)
-        except KafkaException as error:
-            raise PartDownError("kafka", error.args[0]) from error
+        self._transactions.commit(self._records(predictions, dead), next_offsets(messages), self._group_metadata())
         self._committed_at = time.monotonic()
         if dead:
             _log.warning("buried %d records, the first: %s", len(dead), dead[0].message[:500])
 
-    def _send(self, topic: str, key: bytes | None, value: bytes) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key)
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
+    def _records(self, predictions: list[Prediction], dead: list[DeadLetter]) -> Iterator[Record]:
+        encode = msgspec.json.encode
+        for prediction in predictions:
+            key = prediction.event_key.encode()
+            yield self._names.predictions(prediction.service), key, encode(prediction)
+            if alert := alert_of(prediction):
+                yield self._names.alerts(), key, encode(alert)
+        for letter in dead:
+            yield self._names.dead_letters(READER), None, encode(letter)
 
 
 def _place(message: Message) -> str:
