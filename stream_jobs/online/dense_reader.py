@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from stream_jobs.windows.values import INT64_MIN
 
 _PART = {"sum": ("sum",), "mean": ("sum",), "std": ("sum", "std")}
 _ROW = Column("*", "int64")
+_MOST_ENTITIES = 1_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,29 @@ class Asked:
     spans: dict[int, Span]
     tiles: tuple[int, ...]
     keys: list[str]
+
+
+class LastTiles:
+    """Keys of the tiles that the last read of each dense entity took; of the entities read last. False if of none."""
+
+    def __init__(self, most: int = _MOST_ENTITIES) -> None:
+        self._keys: dict[str, list[str]] = {}
+        self._most = most
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def of(self, entities: Iterable[str]) -> Iterator[str]:
+        """The keys of these entities' tiles."""
+        for entity in entities:
+            yield from self._keys.get(entity, ())
+
+    def note(self, entity: str, keys: list[str]) -> None:
+        """A read of the entity takes these."""
+        self._keys.pop(entity, None)
+        self._keys[entity] = keys
+        if len(self._keys) > self._most:
+            del self._keys[next(iter(self._keys))]
 
 
 class DenseReader:

@@ -126,7 +126,11 @@ def entity_text(view: View, row: Mapping[str, Value]) -> str | None:
 
 
 class Lookup:
-    """One read: the keys to MGET, in order, and what makes values of the answer. also: further keys to read with it."""
+    """One read: the keys to MGET, in order, and what makes values of the answer. also: further keys to read with it.
+
+    The tiles that the last read of a dense entity took are read along: nearly always they are those that this one
+    takes, and it needs no second round trip.
+    """
 
     def __init__(
         self,
@@ -154,23 +158,27 @@ class Lookup:
             self._texts.append(texts)
             end += len(texts)
             self._ends.append(end)
+        self._also_end = end + len(self._also)
+        pairs = zip(readers, self._texts, strict=True)
+        self._tiles = [key for reader, texts in pairs if reader.tiles for key in reader.tiles.of(texts)]
 
     @property
     def keys(self) -> list[str]:
         """The keys to read."""
         pairs = zip(self._readers, self._texts, strict=True)
         features = (reader.key_prefix + text for reader, texts in pairs for text in texts)
-        return [*self._reached, *features, *self._also]
+        return [*self._reached, *features, *self._also, *self._tiles]
 
     @property
     def count(self) -> int:
-        return (self._ends[-1] if self._ends else 0) + len(self._also)
+        return self._also_end + len(self._tiles)
 
     @property
     def command(self) -> bytes:
         """MGET of the keys, packed."""
         prefixes = (reader.key_prefix for reader in self._readers)
-        return mget(self.count, [("", self._reached), *zip(prefixes, self._texts, strict=True), ("", self._also)])
+        entities = zip(prefixes, self._texts, strict=True)
+        return mget(self.count, [("", self._reached), *entities, ("", self._also), ("", self._tiles)])
 
     def found(self, answer: Answer) -> dict[str, tuple[Reached | None, Values]]:
         """View → position reached and what each row finds. answer: the values of ``keys``."""
@@ -181,16 +189,22 @@ class Lookup:
             name = reader.view.name
             found[name] = (reached, reader.find(self._wants[name], answer, self._places[place], reached))
         answer.need(self.count)
-        self._resolve({name: values for name, (_, values) in found.items()})
+        self._resolve({name: values for name, (_, values) in found.items()}, answer)
         return found
 
-    def _resolve(self, found: Mapping[str, Values]) -> None:
-        """Fetch the tiles of dense entities, of all views at once; again for those that were written anew meanwhile."""
-        for _ in range(_TRIES):
+    def _resolve(self, found: Mapping[str, Values], answer: Answer) -> None:
+        """Fetch the tiles of dense entities that are not in the answer, of all views at once; again for those that were
+        written anew meanwhile."""
+        fetched: dict[str, bytes | None] = {}
+        for tries in range(_TRIES):
             keys = [key for values in found.values() for one in values.pending for key in one.asked.keys]
             if not any(values.pending for values in found.values()):
                 return
-            fetched = dict(zip(keys, self._fetch(keys) if keys else (), strict=True))
+            if not tries:
+                there = {key: answer.value(place) for place, key in enumerate(self._tiles, start=self._also_end)}
+                fetched = {key: tile for key, tile in there.items() if tile is not None}
+            missing = [key for key in keys if tries or key not in fetched]
+            fetched |= zip(missing, self._fetch(missing) if missing else (), strict=True)
             for reader in self._readers:
                 reader.resolve(found[reader.view.name], self._wants[reader.view.name], self._fetch, fetched)
         raise PackedError(
@@ -206,7 +220,8 @@ class Lookup:
         wants = next(iter(self._wants.values()), Wants((), ()))
         own = wants.positions or [None] * len(wants.entities)
         found = self.found(answer)
-        return Vectors(found, own, [answer.value(place) for place in range(self.count - len(self._also), self.count)])
+        also = range(self._also_end - len(self._also), self._also_end)
+        return Vectors(found, own, [answer.value(place) for place in also])
 
 
 class OnlineReader:

@@ -19,7 +19,7 @@ from stream_jobs.expressions import transformation as transformations
 from stream_jobs.online.answers import Answer
 from stream_jobs.online.compiled import HAND_ROWS, Block, CompiledView, signed_halves
 from stream_jobs.online.dense import DenseView
-from stream_jobs.online.dense_reader import Asked, DenseReader
+from stream_jobs.online.dense_reader import Asked, DenseReader, LastTiles
 from stream_jobs.online.packed import HEADER_BYTES, Decoded, Header, RowLayout, dense_header, header, is_dense, repeated
 from stream_jobs.online.reached import Reached
 from stream_jobs.plan import View
@@ -150,6 +150,7 @@ class ViewReader:
         self._layout, self._history = layout, history
         self._windows = Windows(view.columns, view.features)
         self._compiled = CompiledView.of(layout, self._windows)
+        self.tiles = LastTiles()
         dense_view = DenseView.of(layout, view.features)
         self._dense = None if dense_view is None else DenseReader(view, layout, names, dense_view)
 
@@ -196,6 +197,7 @@ class ViewReader:
                 column = table[:, row : row + 1]
                 hand_id = int(column[5, 0]) if column[4, 0] in (kernel.HAND, kernel.LEFT_OUT) else None
                 asked = self._dense.ask(entity, one, wants.as_of[row], hand_id)
+                self.tiles.note(entity, asked.keys)
                 values.pending.append(Pending(row, asked, column))
         if plain:
             for row, found in zip(plain, self._in_numpy(wants, plain, logs, values.cuts, values.age_ms), strict=True):

@@ -15,6 +15,7 @@ from stream_jobs.online import dense
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.online.compact import compact
 from stream_jobs.online.dense import DenseView, directory, tile_keys, together
+from stream_jobs.online.dense_reader import LastTiles
 from stream_jobs.online.packed import EMPTY, HEADER_BYTES, RowLayout, is_dense
 from stream_jobs.online.reached import Reached
 from stream_jobs.online.reader import OnlineReader, RowInHand
@@ -194,9 +195,11 @@ def test_many_tiles_give_what_the_whole_log_gives(seed):
         reached = reached_positions.encode(Reached(cut, 0))
         row = {"who": "a", "id": chance.choice([None, chance.randrange(1, rows), 10**9]), **log[0].columns}
         lookup = reader.lookup(SERVICE, [RowInHand(chance.randrange(550), row)])
-        (dense_one,) = lookup.vectors([reached, main])
-        (whole,) = lookup.vectors([reached, packed(log)])
-        used += len(tiles) - len(store.asked)
+        store.asked, along = [], lookup.keys[2:]
+        rest = [store.get(key) for key in along]
+        (dense_one,) = lookup.vectors([reached, main, *rest])
+        used += len(tiles) - len({*store.asked, *along})
+        (whole,) = lookup.vectors([reached, packed(log), *rest])
         for name, value in whole.features.items():
             assert repr(dense_one.features[name].value) == repr(value.value), (name, cut, row)
     assert used > 0 or rows == 60
@@ -258,6 +261,51 @@ def test_tiles_that_were_written_anew_meanwhile_are_read_again():
     store[KEY] = old[KEY]
     with pytest.raises(PackedError, match="tiles"):
         OnlineReader(store, NAMES, PLAN).lookup(SERVICE, [RowInHand(50, {"who": "a"})]).vectors(raw)
+
+
+def again(reader: OnlineReader, store: Store, as_of: int, also: tuple[str, ...] = ()):
+    """One more read of the same reader; ``store.asked`` is what it had to fetch in a second round trip."""
+    store.asked = []
+    lookup = reader.lookup(SERVICE, [RowInHand(as_of, {"who": "a"})], also)
+    return lookup.vectors([store.get(key) for key in lookup.keys])
+
+
+def values_of(vectors) -> list[dict]:
+    return [{name: one.value for name, one in vector.features.items()} for vector in vectors]
+
+
+def test_the_next_read_of_a_dense_entity_needs_no_second_round_trip():
+    log, store = long_log(50), Store({REACHED: reached_positions.encode(Reached("f" * 32, 0)), "other": b"1"})
+    assert put(store, compact(LAYOUT, packed(log), (0, 40), -100), 7)
+    reader = OnlineReader(store, NAMES, PLAN)
+    first = again(reader, store, 30)
+    assert store.asked, "there was nothing to fetch: the test shows nothing"
+    second = again(reader, store, 30, also=("other", "missing"))
+    assert store.asked == []
+    assert values_of(second) == values_of(first)
+    assert second.also == [b"1", None]
+
+
+def test_tiles_read_along_that_are_not_those_it_takes_change_nothing():
+    log, store = long_log(50), Store({REACHED: reached_positions.encode(Reached("f" * 32, 0))})
+    assert put(store, compact(LAYOUT, packed(log), (0, 40), -100), 7)
+    reader = OnlineReader(store, NAMES, PLAN)
+    again(reader, store, 12)
+    for as_of in (35, 35, 50, 3):
+        found, fresh = again(reader, store, as_of), again(OnlineReader(store, NAMES, PLAN), store, as_of)
+        assert values_of(found) == values_of(fresh)
+    assert put(store, compact(LAYOUT, packed(log), (0, 45), -100), 8)
+    found = again(reader, store, 35)
+    assert store.asked, "tiles of another generation were taken"
+    assert values_of(found) == values_of(again(OnlineReader(store, NAMES, PLAN), store, 35))
+
+
+def test_only_so_many_entities_are_remembered():
+    tiles = LastTiles(most=2)
+    assert not tiles
+    for entity in ("a", "b", "a", "c"):
+        tiles.note(entity, [f"{entity}-1", f"{entity}-2"])
+    assert list(tiles.of(["a", "b", "c", "d"])) == ["a-1", "a-2", "c-1", "c-2"]
 
 
 def test_a_directory_that_is_cut_off_is_refused():
