@@ -11,6 +11,7 @@ OUTSIDE_MAX_AGE, with the value, when the position reached is older than the vie
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -34,7 +35,7 @@ from stream_jobs.errors import OnlineStoreError
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.online.reader import OnlineReader, entity_text
 from stream_jobs.online.redis_log import forget
-from stream_jobs.plan import View
+from stream_jobs.plan import Plan, View
 
 ReadRow = tuple[datetime | None, dict[str, ValueProto] | None]
 
@@ -57,38 +58,42 @@ class _Windowed:
         self.names = self._context.names
         self._clock = Clock(self.redis, self.names.redis_clock())
         self._history = HBaseHistory.of(self._context)
-        self._read_at = 0
+        self._local = threading.local()
 
-    def _refresh(self) -> None:
+    def _current(self) -> tuple[Plan, OnlineReader]:
+        """The plan that is on disk, and this thread's reader of it: Feast may read in many threads at once."""
         path = self._context.layout.plan_file
         written = path.stat().st_mtime_ns if path.exists() else -1
-        if written != self._read_at:
-            self._plan = plans.read(path)
-            self._reader = OnlineReader(self.redis, self.names, self._plan, self._history)
-            self._read_at = written
-
-    def view(self, table: FeatureView) -> View:
-        """The plan's view. Raises OnlineStoreError when the plan does not have it."""
-        self._refresh()
-        for view in self._plan.views:
-            if view.name == table.name:
-                return view
-        raise OnlineStoreError(
-            "online.no_view", f"windowed view {table.name!r} is not in the compiled plan",
-            hint="appliance features apply",
-        )  # fmt: skip
+        if getattr(self._local, "written", None) != written:
+            plan = plans.read(path)
+            self._local.found = plan, OnlineReader(self.redis, self.names, plan, self._history)
+            self._local.written = written
+        found: tuple[Plan, OnlineReader] = self._local.found
+        return found
 
     def read(
         self, tables: Sequence[tuple[FeatureView, Sequence[EntityKey]]]
     ) -> list[tuple[datetime | None, list[dict[str, FeatureValue]]]]:
         """For each view and its entities: commit time at the position reached, and each entity's values."""
-        wanted = [(self.view(table), keys) for table, keys in tables]
+        plan, reader = self._current()
+        wanted = [(_view(plan, table), keys) for table, keys in tables]
         lookup = {view.name: [entity_text(view, _row(key)) for key in keys] for view, keys in wanted}
-        found = self._reader.values_of(lookup, self._clock.now_us())
+        found = reader.values_of(lookup, self._clock.now_us())
         return [
             (None if reached is None else datetime.fromtimestamp(reached.known_at / 1e6, UTC), values)
             for reached, values in (found[view.name] for view, _ in wanted)
         ]
+
+
+def _view(plan: Plan, table: FeatureView) -> View:
+    """The plan's view. Raises OnlineStoreError when the plan does not have it."""
+    for view in plan.views:
+        if view.name == table.name:
+            return view
+    raise OnlineStoreError(
+        "online.no_view", f"windowed view {table.name!r} is not in the compiled plan",
+        hint="appliance features apply",
+    )  # fmt: skip
 
 
 class ApplianceOnlineStore(RedisOnlineStore):

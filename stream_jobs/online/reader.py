@@ -20,7 +20,7 @@ view has reached it (``behind``) uses what is known to be complete, and the reco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -118,11 +118,21 @@ class Vectors(Sequence[Vector]):
 
 def entity_text(view: View, row: Mapping[str, Value]) -> str | None:
     """The Kafka and Redis key of a row's entity: join key values as text, joined by U+001F; None if one is null."""
+    (found,) = entity_texts(view, (row,))
+    return found
+
+
+def entity_texts(view: View, rows: Iterable[Mapping[str, Value]]) -> list[str | None]:
+    """``entity_text`` of many rows."""
     if len(view.join_keys) == 1:
-        value = row.get(view.join_keys[0])
-        return value if value is None or type(value) is str else text(value)
-    keys = [row.get(key) for key in view.join_keys]
-    return None if None in keys else SEPARATOR.join(map(text, keys))
+        (key,) = view.join_keys
+        values = [row.get(key) for row in rows]
+        return [
+            str(value) if type(value) is int else value if value is None or type(value) is str else text(value)
+            for value in values
+        ]
+    keys = ([row.get(key) for key in view.join_keys] for row in rows)
+    return [None if None in of_row else SEPARATOR.join(map(text, of_row)) for of_row in keys]
 
 
 class Lookup:
@@ -253,7 +263,7 @@ class OnlineReader:
         wants = {}
         for name in service.views:
             view = self._views[name].view
-            entities = [entity_text(view, row) for row in in_hand]
+            entities = entity_texts(view, in_hand)
             wants[name] = Wants.of(view, entities, as_of, own, in_hand if name in service.row_views else None)
         return Lookup(self._names, [self._views[name] for name in service.views], wants, self._fetch, also)
 

@@ -27,7 +27,7 @@ from stream_jobs.windows import kernel
 from stream_jobs.windows.assemble import Windows, assemble
 from stream_jobs.windows.edits import halves
 from stream_jobs.windows.fold import fold, up_to
-from stream_jobs.windows.values import exact, row_number
+from stream_jobs.windows.values import exact_column, row_number
 
 Fetch = Callable[[Sequence[str]], Sequence[bytes | None]]
 """MGET."""
@@ -294,10 +294,9 @@ class ViewReader:
                 raise EditError("edit.position", str(error)) from None
         nulls = [0] * len(rows)
         for bit, column in enumerate(self.view.columns):
-            values: list[Any] = [
-                exact(column, row.get(column.name)) if known else None
-                for row, known in zip(rows, with_hand, strict=True)
-            ]
+            name = column.name
+            given = [row.get(name) if known else None for row, known in zip(rows, with_hand, strict=True)]
+            values: list[Any] = exact_column(column, given)
             if None in values:
                 mark = 1 << bit if bit < 63 else -(1 << 63)
                 nulls = [null | mark if value is None else null for null, value in zip(nulls, values, strict=True)]

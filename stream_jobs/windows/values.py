@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 
 from appliance.records import Value
@@ -38,6 +39,13 @@ def exact(column: Column, value: Value) -> Exact:
     if (kind == "bool" and isinstance(value, bool)) or (kind == "string" and isinstance(value, str)):
         return value
     raise _unfit(column, value)
+
+
+def exact_column(column: Column, values: Iterable[Value]) -> list[Exact]:
+    """``exact`` of many values of one column."""
+    if column.type == "decimal":
+        return [None if value is None else _decimal(column, value) for value in values]
+    return [exact(column, value) for value in values]
 
 
 def border(column: Column, value: Exact) -> Value:
@@ -68,35 +76,33 @@ def _integer_text(text: str) -> int | None:
 
 
 def _decimal(column: Column, value: Value) -> int:
-    if isinstance(value, bool) or (isinstance(value, str) and not value.isascii()):
+    if isinstance(value, str) and value.isascii():  # "-12.5", the usual case, six times faster than through Decimal
+        whole, _, digits = value.partition(".")
+        unsigned, missing = whole.removeprefix("-"), column.scale - len(digits)
+        if unsigned and missing >= 0 and (unsigned + digits).isdecimal():
+            number = int(whole + digits) * 10**missing if missing else int(whole + digits)
+            return _bounded(column, number, value)
+    elif isinstance(value, (bool, str)):
         raise _unfit(column, value)
-    if isinstance(value, str):  # "-12.5", the usual case, four times faster than through Decimal
-        whole_text, _, digits_text = value.partition(".")
-        if (
-            whole_text.removeprefix("-").isdecimal()
-            and (digits_text + "0").isdecimal()
-            and len(digits_text) <= column.scale
-        ):
-            return _bounded(column, int(whole_text + digits_text) * 10 ** (column.scale - len(digits_text)), value)
     try:
         # A float stands for the shortest text that gives it: 12.3 is 12.3, not 12.300000000000000710…
-        number = Decimal(value if isinstance(value, (int, str)) else repr(value))
+        decimal = Decimal(value if isinstance(value, (int, str)) else repr(value))
     except InvalidOperation:
         raise _unfit(column, value) from None
-    if not number.is_finite():
+    if not decimal.is_finite():
         raise _unfit(column, value)
-    sign, digits, exponent = number.as_tuple()
+    sign, figures, exponent = decimal.as_tuple()
     shift = column.scale + int(exponent)
-    whole = int("".join(map(str, digits)))
+    number = int("".join(map(str, figures)))
     if shift < 0:
-        whole, rest = divmod(whole, 10**-shift)
+        number, rest = divmod(number, 10**-shift)
         if rest:
             raise _unfit(column, value)
-    elif shift > 40 and whole:
+    elif shift > 40 and number:
         raise _unfit(column, value)
     else:
-        whole *= 10**shift
-    return _bounded(column, -whole if sign else whole, value)
+        number *= 10**shift
+    return _bounded(column, -number if sign else number, value)
 
 
 def _integer(column: Column, value: Value) -> int:

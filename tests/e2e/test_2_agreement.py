@@ -17,6 +17,7 @@ from tests.integration import gateway_api as api
 pytestmark = pytest.mark.e2e
 
 PAIRS = 1_000
+THREADED_PAIRS = 400
 SHARE_WITH_HISTORY = 0.95
 WITHIN = 1e-9
 
@@ -68,3 +69,23 @@ def test_feast_and_the_gateway_agree(live: Context, held_clock: int) -> None:
     share = sum(with_history) / len(with_history)
     print(f"{len(features)} features of {PAIRS} pairs agree; {share:.1%} have a non-zero 30-day count")
     assert share >= SHARE_WITH_HISTORY
+
+
+def test_feast_gives_each_of_many_threads_its_own_answer(live: Context, held_clock: int) -> None:
+    """One store, asked for one pair at a time by many threads, as Feast's own server and its async calls do."""
+    views = plans.read(live.layout.plan_file).views
+    features = [f"{view.name}:{feature.name}" for view in views for feature in view.features]
+    rows = [{"customer_id": customer, "terminal_id": terminal} for customer, terminal in pairs(live)[:THREADED_PAIRS]]
+    store = feature_store(live)
+
+    def ask(row: dict[str, int]) -> dict[str, Any]:
+        return store.get_online_features(features=features, entity_rows=[row]).to_dict()
+
+    with ThreadPoolExecutor(8) as pool:
+        beside = list(pool.map(ask, rows))
+    alone = [ask(row) for row in rows]
+    assert len({str(sorted(answer.items())) for answer in alone}) > THREADED_PAIRS / 2, (
+        "too few answers differ to show it"
+    )
+    different = [row for row, one, other in zip(rows, beside, alone, strict=True) if one != other]
+    assert not different, f"{len(different)} of {len(rows)} answers differ, the first of {different[0]}"
