@@ -35,6 +35,7 @@ def connect(scratch: Path, limits: Limits | None = None) -> duckdb.DuckDBPyConne
             "threads": limits.threads,
             "temp_directory": str(scratch),
             "preserve_insertion_order": False,
+            "parquet_metadata_cache": True,  # a file of the lake is never written again under its name
             "autoinstall_known_extensions": False,
         }
     )

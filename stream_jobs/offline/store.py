@@ -84,11 +84,12 @@ class ApplianceOfflineStore(OfflineStore):
         """
         here = context.current()
         asked = [_asked(view, feature_refs) for view in feature_views]
-        with _connect(here, config) as connection:
-            if entity_df is None:
-                span = compute_non_entity_date_range(feature_views, kwargs.get("start_date"), kwargs.get("end_date"))
+        if entity_df is None:
+            span = compute_non_entity_date_range(feature_views, kwargs.get("start_date"), kwargs.get("end_date"))
+            with _connect(here, config) as connection:
                 entity_df = _every_row(connection, config, asked, *span)
-            elif isinstance(entity_df, str):
+        elif isinstance(entity_df, str):
+            with _connect(here, config) as connection:
                 entity_df = rows_of(connection, here, entity_df)
         frame = Frame(entity_df, filter_by_created_timestamp)
 

@@ -46,11 +46,12 @@ class Timeline:
         self._visible: NDArray[Any] | None = None
         if visible is not None:
             order = _ties_by(visible, order, line)
-            self._visible = visible[order]
+            self._visible = visible.take(order)  # a third of the time of visible[order], for texts
             out = _out_of_order(code[order], self._visible)
             if len(out):
                 self.left_out = order[out]
-                order, self._visible = np.delete(order, out), np.delete(self._visible, out)
+                kept = np.delete(np.arange(len(order)), out)
+                order, self._visible = order[kept], self._visible.take(kept)
         self._order, self._line = order, line[order]
 
     def windows(self, asked: Asked, widths_us: Sequence[int]) -> tuple[Ints, dict[int, Ints]]:
