@@ -45,11 +45,6 @@ class HBaseHistory:
         """The entity's edits with position ≤ cut (32 hex digits), in event time order; none if it was never seen."""
         return _up_to(self._table(view).row(hbase_table.row_key(entity)), cut)
 
-    def edits_of(self, view: View, entities: list[str], cut: str) -> dict[str, list[Edit]]:
-        """The same for many entities in one call; those never seen are left out."""
-        names = {hbase_table.row_key(entity): entity for entity in entities}
-        return {names[key]: _up_to(cells, cut) for key, cells in self._table(view).rows(list(names))}
-
     def scan(self, view: View, entities: Sequence[str]) -> Iterator[tuple[str, list[Edit]]]:
         """Every edit of many entities, by event time; those never seen are left out.
 

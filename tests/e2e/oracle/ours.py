@@ -24,6 +24,7 @@ from appliance.ports import Port
 from stream_jobs import plan as plans
 from stream_jobs.feature_store import feature_store
 from stream_jobs.lake import reading
+from stream_jobs.online import hbase_table
 from stream_jobs.online import reached as reached_positions
 from stream_jobs.online.hbase_read import HBaseHistory
 from stream_jobs.online.packed import RowLayout
@@ -210,9 +211,10 @@ def from_hbase(side: Side, plan: Plan, questions: Sequence[Question]) -> list[di
         view = side.view(plan, of)
         windows, integer = Windows(view.columns, view.features), RowLayout.of(plan, view).integer_ids
         moments = sorted({each.as_of for each in questions if each.view == of})
-        for some in _chunks(list(dict.fromkeys(SEPARATOR.join(each.keys) for each in questions if each.view == of))):
-            edits = history.edits_of(view, some, cut)
-            logs = [edits.get(entity, []) for entity in some]
+        asked = {SEPARATOR.join(each.keys) for each in questions if each.view == of}
+        for some in _chunks(sorted(asked, key=hbase_table.row_key)):
+            edits = dict(history.scan(view, some))
+            logs = [[edit for edit in edits.get(entity, ()) if edit.position <= cut] for entity in some]
             packed = batch(view.columns, [edit for log in logs for edit in log], integer)
             group = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
             live = fold(packed, group, np.ones(len(packed), np.bool_))
