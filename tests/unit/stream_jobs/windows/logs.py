@@ -58,15 +58,16 @@ def histories(draw: st.DrawFn) -> dict[str, list[Edit]]:
     """Entity → its edits, as they lie in a store: shuffled and with repeats."""
     logs: dict[str, list[Edit]] = {entity: [] for entity in ENTITIES}
     table: dict[str, Edit] = {}
+    changed: dict[str, str] = {}
     snapshot = draw(st.integers(0, 5))
     for step in range(draw(st.integers(0, 25))):
         # Snapshot rows share one position; later transactions each have their own, some with several rows.
         position = f"{1 if step < snapshot else step // draw(st.integers(1, 2)) + 2:032x}"
         row_id = str(draw(st.integers(1, 6)))
-        before = table.pop(row_id, None)
-        if before is not None and before.position >= position:
-            table[row_id] = before
+        if position <= changed.get(row_id, ""):  # a row has one state at a position, also one that was deleted since
             continue
+        changed[row_id] = position
+        before = table.pop(row_id, None)
         if before is not None:
             logs[before.entity].append(
                 Edit(-1, position, step, before.entity, row_id, before.event_time, False, before.columns)
