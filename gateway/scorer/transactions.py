@@ -39,10 +39,10 @@ def bounded(seconds: float) -> Iterator[None]:
 
 
 class Transactions:
-    """A producer with a transactional id, made when it is needed. Not for several threads.
+    """A producer with a transactional id. Not for several threads.
 
-    Making one ends the unfinished transaction of the one before. Raises PartDownError when Kafka does not answer, here
-    and in ``commit``; it is not known then what was committed, and this object is not to be used again.
+    Making one ends the unfinished transaction of the one before it. Raises PartDownError when Kafka does not answer,
+    here and in ``commit``; it is not known then what was committed, and this object is not to be used again.
     """
 
     def __init__(self, context: Context, user: str, transactional_id: str) -> None:

@@ -63,8 +63,8 @@ def test_redis_and_hbase_give_the_same_values(live: Context, plan: Plan, redis: 
         chosen = entities(redis, live.names, view, ENTITIES)
         reached = reached_positions.read(redis, live.names, [view])[view.name]
         assert reached is not None
-        edits = history.edits_of(view, chosen, reached.position)
-        chosen = [entity for entity in chosen if entity in edits]
+        edits = {entity: history.edits(view, entity, reached.position) for entity in chosen}
+        chosen = [entity for entity in chosen if edits[entity]]
         assert chosen, f"HBase knows none of the entities of {view.name}"
         wants = Wants(chosen, [max(edit.event_time for edit in edits[entity]) for entity in chosen])
         stored = redis.mget([reader.key_prefix + entity for entity in chosen])

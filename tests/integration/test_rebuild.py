@@ -245,7 +245,7 @@ def test_hbase_holds_the_lakes_edits_again(live: Context, plan: Plan, world: Wor
         edits = {entity: [edit for edit in some if edit.position <= cut] for entity, some in world.lake().items()}
         entities = [entity for entity, some in edits.items() if some][:50]
         deadline = time.monotonic() + 60
-        while not _same(world, history.edits_of(world.view, entities, cut), edits, entities):
+        while not _same(world, history, cut, edits, entities):
             assert time.monotonic() < deadline, "HBase does not get there by itself"
             time.sleep(0.5)
         table = connection.table(live.names.hbase_table(world.view.name, world.view.version))
@@ -262,13 +262,16 @@ def test_hbase_holds_the_lakes_edits_again(live: Context, plan: Plan, world: Wor
         assert result.unknown == 2
         assert result.missing == len(edits[entities[0]]) + 2
         assert result.changed == 3
-        assert _same(world, history.edits_of(world.view, entities, cut), edits, entities)
+        assert _same(world, history, cut, edits, entities)
         assert not table.row(b"no row key")
 
 
-def _same(world: World, found: dict[str, list[Edit]], edits: dict[str, list[Edit]], entities: list[str]) -> bool:
+def _same(world: World, history: HBaseHistory, cut: str, edits: dict[str, list[Edit]], entities: list[str]) -> bool:
+    """Whether HBase has these edits of the entities, and no others."""
     encode = world.layout.encode
-    return all(set(map(encode, edits[one])) == set(map(encode, found.get(one, []))) for one in entities)
+    return all(
+        set(map(encode, edits[one])) == set(map(encode, history.edits(world.view, one, cut))) for one in entities
+    )
 
 
 def test_the_writer_of_hbase_takes_a_batch_of_any_size(live: Context, plan: Plan) -> None:
