@@ -205,18 +205,15 @@ class Lookup:
     def _resolve(self, found: Mapping[str, Values], answer: Answer) -> None:
         """Fetch the tiles of dense entities that are not in the answer, of all views at once; again for those that were
         written anew meanwhile."""
-        fetched: dict[str, bytes | None] = {}
-        for tries in range(_TRIES):
-            keys = [key for values in found.values() for one in values.pending for key in one.asked.keys]
+        tiles = {key: answer.value(place) for place, key in enumerate(self._tiles, start=self._also_end)}
+        for _ in range(_TRIES):
             if not any(values.pending for values in found.values()):
                 return
-            if not tries:
-                there = {key: answer.value(place) for place, key in enumerate(self._tiles, start=self._also_end)}
-                fetched = {key: tile for key, tile in there.items() if tile is not None}
-            missing = [key for key in keys if tries or key not in fetched]
-            fetched |= zip(missing, self._fetch(missing) if missing else (), strict=True)
+            keys = [key for values in found.values() for one in values.pending for key in one.asked.keys]
+            missing = [key for key in keys if tiles.get(key) is None]
+            tiles |= zip(missing, self._fetch(missing) if missing else (), strict=True)
             for reader in self._readers:
-                reader.resolve(found[reader.view.name], self._wants[reader.view.name], self._fetch, fetched)
+                reader.resolve(found[reader.view.name], self._wants[reader.view.name], self._fetch, tiles)
         raise PackedError(
             "packed.torn", f"tiles of a dense entity are gone, and still were after {_TRIES} reads of its key"
         )

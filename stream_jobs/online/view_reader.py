@@ -295,8 +295,8 @@ class ViewReader:
         nulls = [0] * len(rows)
         for bit, column in enumerate(self.view.columns):
             name = column.name
-            given = [row.get(name) if known else None for row, known in zip(rows, with_hand, strict=True)]
-            values: list[Any] = exact_column(column, given)
+            own = (row.get(name) if known else None for row, known in zip(rows, with_hand, strict=True))
+            values: list[Any] = exact_column(column, own)
             if None in values:
                 mark = 1 << bit if bit < 63 else -(1 << 63)
                 nulls = [null | mark if value is None else null for null, value in zip(nulls, values, strict=True)]
